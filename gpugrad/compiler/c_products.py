@@ -41,12 +41,13 @@ def product_function(
         if size is not None:
             scratch, libraries = (Scratch("work", "char", size),), ("share",)
     elif products.are_faster(a, b, item.array.dtype.itemsize):
-        scratch = (Scratch("work", "char", products.WORK),)
+        order = products.order_of(a, b, y, item.array.dtype.itemsize)
+        scratch = (Scratch("work", "char", order.work),)
         libraries = f"{letter}_product", "share"
-        fields = ", ".join(map(str, products.fields_of(a, b, y)))
+        operands = (second, first) if order.turned else (first, second)
         lines = [
-            f"static const index_t fields[] = {{{fields}}};",
-            f"multiply(fields, {', '.join(places)}, work, threads);",
+            f"static const index_t fields[] = {{{', '.join(map(str, order.fields))}}};",
+            f"multiply(fields, {', '.join(operands)}, {target}, work, threads);",
         ]
         more = ["char *work", f"{libraries[0]}_t multiply", "share_t threads"]
         text = function_of_lines(name, [*declared, *more], lines)

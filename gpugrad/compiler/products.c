@@ -2,7 +2,10 @@
 
    A part of a product is a block of rows times a panel: as many columns as two vectors have elements.
    The panel's part of b is copied first, row by row; then tiles of y, of some rows each, are added up
-   in registers. An element is added up in the same order for any number of threads. */
+   in registers. An element is added up in the same order for any number of threads.
+
+   If y is turned, its rows lie in memory as columns do elsewhere: what is computed is the transposed
+   product of transposed matrices, of which the smaller one is b. */
 
 #ifndef REAL
 
@@ -27,6 +30,8 @@
 /* Copies for constant arguments take a compiler long. */
 #define ONCE static __attribute__((noinline, noclone))
 #define UNROLLED _Pragma("GCC unroll 16")
+/* A pointer that compilers do not compute from another one: they have too few registers for all. */
+#define KEPT(pointer) __asm__("" : "+r"(pointer))
 
 typedef ptrdiff_t index_t;
 typedef void (*part_t)(void *const *arrays, char *work, index_t part);
@@ -34,11 +39,14 @@ typedef void (*share_t)(part_t task, void *const *arrays, char *work, index_t si
 
 enum { PANEL = 1 << 15 }; /* bytes of a panel's part, which stay in the first cache */
 enum { BLOCK = 1 << 18 }; /* and of a block of rows, which stay in the second */
+enum { GROUP = 4 * ROWS }; /* rows of y that are turned at a time */
+enum { FEW = 4 };          /* parts below which blocks are made for threads */
 enum { WORTH = 1 << 21 }; /* multiplications that make threads worth it: some 20 us */
 
-/* Sizes, strides in elements, and the axes of a stack of products; y is C-contiguous. */
+/* Sizes, strides in elements, and the axes of a stack of products; y is C-contiguous, or its
+   transpose is. */
 typedef struct {
-    index_t rows, depth, columns, a_down, a_along, b_down, b_along, axes;
+    index_t rows, depth, columns, a_down, a_along, b_down, b_along, turned, axes;
     struct { index_t size, a, b, y; } axis[];
 } product_t;
 
@@ -107,12 +115,12 @@ ONCE void NAME(copy_any)(const REAL *b, index_t down, index_t along, index_t dep
 #define HIGH HIGH_4
 #endif
 
-/* Copy LANES of the columns, each of which is contiguous; those from ``count`` on are zeros. */
-INLINE void NAME(copy_square)(const REAL *b, index_t along, index_t count, REAL *panel)
+/* Copy so many rows of LANES elements, at most LANES, as columns; the missing ones are zeros. */
+INLINE void NAME(copy_square)(const REAL *from, index_t along, index_t count, REAL *to, index_t step)
 {
     vector x[LANES], y[LANES];
     UNROLLED for (int i = 0; i < LANES; i++)
-        x[i] = i < count ? NAME(load)(b + i * along) : (vector){0};
+        x[i] = i < count ? NAME(load)(from + i * along) : (vector){0};
     UNROLLED for (int round = 1; round < LANES; round *= 2) {
         UNROLLED for (int i = 0; i < LANES / 2; i++) {
             y[2 * i] = __builtin_shufflevector(x[i], x[i + LANES / 2], LOW);
@@ -120,7 +128,7 @@ INLINE void NAME(copy_square)(const REAL *b, index_t along, index_t count, REAL 
         }
         UNROLLED for (int i = 0; i < LANES; i++) x[i] = y[i];
     }
-    UNROLLED for (int i = 0; i < LANES; i++) NAME(store)(panel + i * WIDTH, x[i]);
+    UNROLLED for (int i = 0; i < LANES; i++) NAME(store)(to + i * step, x[i]);
 }
 
 ONCE void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_t width,
@@ -130,8 +138,9 @@ ONCE void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_
     for (; k + LANES <= depth; k += LANES)
         for (index_t j = 0; j < WIDTH; j += LANES) {
             REAL *const to = panel + k * WIDTH + j;
-            if (j + LANES <= width) NAME(copy_square)(b + j * along + k, along, LANES, to);
-            else NAME(copy_square)(b + j * along + k, along, width - j, to);
+            const index_t count = width - j < LANES ? width - j : LANES;
+            if (count == LANES) NAME(copy_square)(b + j * along + k, along, LANES, to, WIDTH);
+            else NAME(copy_square)(b + j * along + k, along, count, to, WIDTH);
         }
     NAME(copy_any)(b + k, 1, along, depth - k, width, panel + k * WIDTH);
 }
@@ -143,6 +152,12 @@ ONCE void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_
 {
     NAME(copy_any)(b, 1, along, depth, width, panel);
 }
+
+INLINE void NAME(copy_square)(const REAL *from, index_t along, index_t count, REAL *to, index_t step)
+{
+    for (index_t i = 0; i < count; i++)
+        for (index_t j = 0; j < LANES; j++) to[j * step + i] = from[i * along + j];
+}
 #endif
 
 /* A tile of y: some rows of a, times a panel of so many vectors. */
@@ -150,19 +165,30 @@ INLINE void NAME(tile)(const int rows, const int vectors, const REAL *a, index_t
                        const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
 {
     vector sums[ROWS][2];
+    const REAL *four[(ROWS + 3) / 4]; /* rows each, for which two registers of strides suffice */
     UNROLLED for (int i = 0; i < rows; i++)
         UNROLLED for (int j = 0; j < vectors; j++) sums[i][j] = (vector){0};
-    for (index_t k = 0; k < depth; k++, a += along, panel += WIDTH) {
+    UNROLLED for (int i = 0; i < (rows + 3) / 4; i++) {
+        four[i] = a + 4 * i * down;
+        KEPT(four[i]);
+    }
+    for (index_t k = 0; k < depth; k++, panel += WIDTH) {
         vector b[2];
         UNROLLED for (int j = 0; j < vectors; j++) b[j] = NAME(load)(panel + j * LANES);
         UNROLLED for (int i = 0; i < rows; i++)
-            UNROLLED for (int j = 0; j < vectors; j++) sums[i][j] += a[i * down] * b[j];
+            UNROLLED for (int j = 0; j < vectors; j++) sums[i][j] += four[i / 4][i % 4 * down] * b[j];
+        UNROLLED for (int i = 0; i < (rows + 3) / 4; i++) four[i] += along;
     }
-    UNROLLED for (int i = 0; i < rows; i++)
+    UNROLLED for (int i = 0; i < rows; i++) {
+        if (i % 4 == 0 && i) {
+            y += 4 * step;
+            KEPT(y);
+        }
         UNROLLED for (int j = 0; j < vectors; j++) {
-            REAL *const to = y + i * step + j * LANES;
+            REAL *const to = y + i % 4 * step + j * LANES;
             NAME(store)(to, adds ? sums[i][j] + NAME(load)(to) : sums[i][j]);
         }
+    }
 }
 
 /* The tiles of a panel's part, below each other. */
@@ -208,9 +234,31 @@ ONCE void NAME(edge)(index_t rows, const REAL *a, index_t down, index_t along, c
     }
 }
 
-/* The number of rows of a block. */
-static index_t NAME(block)(const product_t *p)
+/* Tiles of y where that is turned: some rows at a time go through memory of their own. */
+ONCE void NAME(turned)(index_t rows, const REAL *a, index_t down, index_t along, const REAL *panel,
+                       index_t depth, index_t width, REAL *y, index_t step)
 {
+    REAL own[GROUP * WIDTH];
+    for (index_t height; rows > 0; rows -= height, a += height * down, y += height) {
+        height = rows < GROUP ? rows : GROUP;
+        if (width > LANES) NAME(tiles_2)(height, a, down, along, panel, depth, own, WIDTH, 0);
+        else NAME(tiles_1)(height, a, down, along, panel, depth, own, WIDTH, 0);
+        const index_t squares = width % LANES ? 0 : height / LANES * LANES;
+        for (index_t i = 0; i < squares; i += LANES)
+            for (index_t j = 0; j < width; j += LANES)
+                NAME(copy_square)(own + i * WIDTH + j, WIDTH, LANES, y + j * step + i, step);
+        for (index_t j = 0; j < width; j++)
+            for (index_t i = squares; i < height; i++) y[j * step + i] = own[i * WIDTH + j];
+    }
+}
+
+/* The number of rows of a block. */
+static index_t NAME(block)(const product_t *p, index_t panels, int is_shared)
+{
+    if (p->turned) { /* each block copies the panels again */
+        const index_t blocks = is_shared && panels < FEW ? (FEW + panels - 1) / panels : 1;
+        return ((p->rows + blocks - 1) / blocks + GROUP - 1) / GROUP * GROUP;
+    }
     const index_t rows = BLOCK / (p->depth * (index_t)sizeof(REAL)) / ROWS * ROWS;
     return p->rows <= rows || p->rows <= 8 * ROWS ? p->rows : rows < 8 * ROWS ? 8 * ROWS : rows;
 }
@@ -220,7 +268,7 @@ ONCE void NAME(part)(void *const *arrays, char *work, index_t part)
     const product_t *const p = arrays[0];
     const REAL *a = arrays[1], *b = arrays[2];
     REAL *y = arrays[3], *const panel = (REAL *)work;
-    const index_t block = NAME(block)(p), panels = (p->columns + WIDTH - 1) / WIDTH;
+    const index_t block = *(const index_t *)arrays[4], panels = (p->columns + WIDTH - 1) / WIDTH;
     const index_t column = part % panels * WIDTH;
     part /= panels;
     const index_t blocks = (p->rows + block - 1) / block, row = part % blocks * block;
@@ -231,14 +279,18 @@ ONCE void NAME(part)(void *const *arrays, char *work, index_t part)
     }
     const index_t rows = p->rows - row < block ? p->rows - row : block;
     const index_t width = p->columns - column < WIDTH ? p->columns - column : WIDTH;
-    const index_t pieces = (p->depth + DEPTH - 1) / DEPTH, most = (p->depth + pieces - 1) / pieces;
-    a += row * p->a_down, b += column * p->b_along, y += row * p->columns + column;
+    const index_t pieces = p->turned ? 1 : (p->depth + DEPTH - 1) / DEPTH;
+    const index_t most = (p->depth + pieces - 1) / pieces;
+    a += row * p->a_down, b += column * p->b_along;
+    y += p->turned ? column * p->rows + row : row * p->columns + column;
     for (index_t k = 0; k < p->depth; k += most, a += most * p->a_along, b += most * p->b_down) {
         const index_t depth = p->depth - k < most ? p->depth - k : most;
         if (p->b_along == 1) NAME(copy_rows)(b, p->b_down, depth, width, panel);
         else if (p->b_down == 1) NAME(copy_columns)(b, p->b_along, depth, width, panel);
         else NAME(copy_any)(b, p->b_down, p->b_along, depth, width, panel);
-        if (width < WIDTH)
+        if (p->turned)
+            NAME(turned)(rows, a, p->a_down, p->a_along, panel, depth, width, y, p->rows);
+        else if (width < WIDTH)
             NAME(edge)(rows, a, p->a_down, p->a_along, panel, depth, width, y, p->columns, k > 0);
         else NAME(tiles_2)(rows, a, p->a_down, p->a_along, panel, depth, y, p->columns, k > 0);
     }
@@ -247,14 +299,15 @@ ONCE void NAME(part)(void *const *arrays, char *work, index_t part)
 void NAME(product)(const product_t *p, const REAL *a, const REAL *b, REAL *y, char *work,
                    share_t threads)
 {
-    void *const arrays[] = {(void *)p, (void *)a, (void *)b, y};
-    const index_t block = NAME(block)(p);
     index_t count = 1;
     for (index_t d = 0; d < p->axes; d++) count *= p->axis[d].size;
-    const index_t blocks = (p->rows + block - 1) / block, panels = (p->columns + WIDTH - 1) / WIDTH;
-    const index_t parts = count * blocks * panels;
-    if (threads && count * p->rows * p->columns * p->depth >= WORTH && parts > 1)
-        threads(NAME(part), arrays, work, PANEL, parts);
+    const int is_shared = threads && count * p->rows * p->columns * p->depth >= WORTH;
+    const index_t panels = (p->columns + WIDTH - 1) / WIDTH;
+    const index_t block = NAME(block)(p, panels, is_shared);
+    const index_t parts = count * ((p->rows + block - 1) / block) * panels;
+    const index_t size = p->turned ? p->depth * WIDTH * (index_t)sizeof(REAL) : PANEL;
+    void *const arrays[] = {(void *)p, (void *)a, (void *)b, y, (void *)&block};
+    if (is_shared && parts > 1) threads(NAME(part), arrays, work, size, parts);
     else
         for (index_t part = 0; part < parts; part++) NAME(part)(arrays, work, part);
 }

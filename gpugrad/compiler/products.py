@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 from math import prod
 from threading import Thread
+from typing import NamedTuple
 
 from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.compiler.c_compiler import load
@@ -20,10 +21,12 @@ from gpugrad.compiler.layout import Layout
 from gpugrad.compiler.program import Step
 from gpugrad.errors import CompileError
 
-__all__ = ["NAMES", "WORK", "address", "are_faster", "begin_for", "fields_of"]
+__all__ = ["NAMES", "Order", "address", "are_faster", "begin_for", "order_of"]
 
 NAMES = {"s_product": "float", "d_product": "double"}
-WORK = 1 << 15  # bytes that a product works in: PANEL of products.c
+PANEL = 1 << 15  # bytes that a product works in, as in products.c
+DEEP = 2048  # rows of a panel that stays in a processor's second cache
+VECTOR = 64  # bytes of the longest vectors; a panel has two of them side by side
 SMALL, WORTH, LARGE = 1 << 20, 1 << 21, 1 << 25  # multiplications; WORTH is that of products.c
 NARROW = 16  # columns below which vectors are half empty
 FLAT = 8  # rows below which a copy of the second matrix takes too long
@@ -42,15 +45,45 @@ def are_faster(a: Layout, b: Layout, itemsize: int) -> bool:
         return False
     step = a.strides[-1]
     is_far = step > 1 and (step * itemsize >= FAR or columns < FEW)
-    return not is_far and _library(itemsize) is not None
+    if is_far and not _is_turned(a, b, itemsize):
+        return False
+    return _library(itemsize) is not None
 
 
-def fields_of(a: Layout, b: Layout, y: Layout) -> list[int]:
-    """The fields of a ``product_t`` of products.c."""
-    fields = [*a.shape[-2:], b.shape[-1], *a.strides[-2:], *b.strides[-2:], len(y.shape) - 2]
-    for axis in zip(y.shape[:-2], a.strides, b.strides, y.strides):
+class Order(NamedTuple):
+    """What a function of products.c needs: the fields of its ``product_t`` and bytes to work in.
+
+    If it is ``turned``, the second operand comes first: each is transposed, and so is the result.
+    """
+
+    fields: list[int]
+    work: int
+    turned: bool
+
+
+def order_of(a: Layout, b: Layout, y: Layout, itemsize: int) -> Order:
+    """How a product of two matrices, or of stacks of them, is computed."""
+    turned = _is_turned(a, b, itemsize)
+    (rows, depth), columns = a.shape[-2:], b.shape[-1]
+    of_a, of_b = a.strides[-2:], b.strides[-2:]
+    strides, other = (a.strides, b.strides) if not turned else (b.strides, a.strides)
+    if turned:
+        rows, columns, of_a, of_b = columns, rows, of_b[::-1], of_a[::-1]
+    fields = [rows, depth, columns, *of_a, *of_b, int(turned), len(y.shape) - 2]
+    for axis in zip(y.shape[:-2], strides, other, y.strides):
         fields += axis
-    return fields
+    return Order(fields, 2 * VECTOR * depth if turned else PANEL, turned)
+
+
+def _is_turned(a: Layout, b: Layout, itemsize: int) -> bool:
+    """Whether to transpose the first matrix and the result takes less than the second one.
+
+    Rows of the result are then vectors, so they have to fill some.
+    """
+    (rows, depth), columns = a.shape[-2:], b.shape[-1]
+    if b.strides[-1] == 1 or b.strides[-2] != 1 or depth > DEEP or rows * itemsize % VECTOR:
+        return False
+    return rows * (depth + columns) < columns * depth
 
 
 def address(name: str) -> int:
