@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.autodiff.elements import are_batched, for_each_element
 from gpugrad.autodiff.outside import Kept, numbers_changed, put, values_at
 from gpugrad.autodiff.rules import (
     array_beside,
@@ -28,7 +29,7 @@ from gpugrad.engine.messages import type_name
 from gpugrad.engine.modes import enable_grad
 from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.engine.pull import unbroadcast
-from gpugrad.errors import GradientError, ShapeError
+from gpugrad.errors import BatchError, GradientError, ShapeError
 from gpugrad.tensor import GRAPH_MODE, TENSORS, Tensor
 
 __all__ = ["Call", "Rule"]
@@ -86,6 +87,28 @@ class Call:
             leaves.append(value)
         return leaves
 
+    def _each(
+        self, run: Callable[["Call", Any, Sequence[Any]], list[Any]], leading: Sequence[Any]
+    ) -> list[Any] | None:
+        """The results of a rule over NumPy's arrays, for each element of a batch; None without."""
+        if not self.custom.host:
+            return None
+        groups = [map_values(group, raw_array) for group in (self.ys, self.values, self.extras)]
+        if not are_batched(leading, self.parameters, *groups):
+            return None
+        if self.kept:
+            raise BatchError(
+                f"{self.what}: its derivative reads a value that the forward keeps outside of "
+                "itself, and inside of vmap that is the last element's. Return it from the forward "
+                "by gg.saved"
+            )
+
+        def compute(leading: Any, parameters: Any, ys: Any, values: Any, extras: Any) -> list[Any]:
+            call = Call(self.custom, self.count, ys, values, parameters, extras)
+            return run(call, namespace_of(first_array(leading)), leading)
+
+        return for_each_element(compute, leading, self.parameters, *groups)
+
     # Backward.
 
     def pull(self, xp: Any, gs: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
@@ -108,6 +131,8 @@ class Call:
         gs = map_values(gs, convert)
         if xp is TENSORS:  # a gradient may be a value of the graph, and rules run more than once
             gs = [None if g is None else g.copy() for g in gs]
+        elif each := self._each(lambda call, xp, gs: call._vjp(xp, raw_array, gs, needs), gs):
+            return each
         operands = self._operands(xp, convert, gs)
         ds = self._as_kept("vjp", lambda: self._by_rules(*operands, needs))
         like = first_array(gs)
@@ -395,6 +420,10 @@ class Call:
         """The outputs' tangents, checked, by the jvp over arrays or over Tensors."""
         custom = self.custom
         tangents = map_values(tangents, convert)
+        if xp is not TENSORS:
+            each = self._each(lambda call, xp, own: call._jvp(xp, raw_array, own), tangents)
+            if each is not None:
+                return each
         space, own, ys, values, kwargs = self._operands(xp, convert, tangents)
 
         def rule() -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gpugrad.autodiff.calls import Call, Rule
+from gpugrad.autodiff.elements import are_batched, for_each_element
 from gpugrad.autodiff.outside import Kept, Place, arrays_in, places_outside, values_at
 from gpugrad.autodiff.rules import (
     array_beside,
@@ -358,6 +359,8 @@ class CustomOp:
         raws = map_values(raws, raw_array)
         like = first_array(raws)
         kwargs = parameters or {}
+        if self.host and are_batched(raws, kwargs):
+            return self._each(raws, kwargs)
         if self.host:
             xp, raws, kwargs = on_host(raws, kwargs)
         with running(f"the forward of {self.what}"):
@@ -381,6 +384,22 @@ class CustomOp:
             for name, extra in extras.items()
         }
         return outputs, several, extras
+
+    def _each(
+        self, raws: Sequence[Any], parameters: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], bool, dict[str, Any]]:
+        """As `_compute`, for each element of a batch."""
+        several, names = False, [""]
+
+        def compute(raws: Sequence[Any], parameters: dict[str, Any]) -> Sequence[Any]:
+            nonlocal several, names
+            outputs, several, extras = self._compute(None, raws, parameters)
+            names = list(extras)
+            return [*outputs, *extras.values()]
+
+        results = for_each_element(compute, raws, parameters)
+        count = len(results) - len(names)
+        return tuple(results[:count]), several, dict(zip(names, results[count:]))
 
     def names(self, count: int) -> list[str]:
         """The names of ``count`` array arguments."""
@@ -419,7 +438,8 @@ def custom_op(
     so what may not change before the derivative is computed: by default all. `saved` hands on
     other arrays. With ``kind="elementwise"`` or ``"linear"`` forward mode, and for linear ops
     derivatives of any order, need no rule written with ``xp``. With ``host=True`` the functions
-    get NumPy arrays, whatever the device is; results are copied back to it.
+    get NumPy arrays, whatever the device is; results are copied back to it. Inside of `vmap` they
+    are called for one element after the other.
 
     Also a decorator: ``@gg.custom_op``, then ``@f.defvjp`` and ``@f.defjvp`` on the rules.
 

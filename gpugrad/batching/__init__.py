@@ -4,7 +4,7 @@
 the hidden axis along. Imports backend, engine and ops.
 """
 
-from gpugrad.batching.batched import Batched, enter, innermost, leave
+from gpugrad.batching.batched import Batched, enter, innermost, leave, level_of, wrapped
 from gpugrad.batching.namespace import batched_type
 
-__all__ = ["Batched", "batched_type", "enter", "innermost", "leave"]
+__all__ = ["Batched", "batched_type", "enter", "innermost", "leave", "level_of", "wrapped"]

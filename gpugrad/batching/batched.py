@@ -140,8 +140,8 @@ class Batched:
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise by_value(
             "a NumPy array",
-            "Compute it outside of the function that vmap was given; in place of an assignment to "
-            "an array that has no value for each element, write y = y.at[index].set(value)",
+            f"{_OUTSIDE}. In place of an assignment to an array that has no value for each "
+            "element, write y = y.at[index].set(value)",
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **keywords: Any) -> Any:
@@ -160,11 +160,15 @@ _CHOOSE = (
     "Write gg.where(condition, a, b) in place of `if condition`, or compute what is asked for "
     "outside of the function that vmap was given"
 )
+_OUTSIDE = (
+    "Compute it outside of the function that vmap was given, or make what takes NumPy's arrays a "
+    "gg.custom_op(..., host=True), which is called for each element"
+)
 
 
 def by_value(what: str, instead: str = "") -> BatchError:
     """The error where Python code asks for a value, which is another one for each element."""
-    instead = instead or "Compute it outside of the function that vmap was given"
+    instead = instead or _OUTSIDE
     return BatchError(
         f"vmap: {what} is asked for at {user_line()}, of an array that has a value for each "
         f"element of the batch. {instead}"

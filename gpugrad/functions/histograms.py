@@ -28,7 +28,7 @@ from gpugrad.functions.sorting import searchsorted
 from gpugrad.functions.type_check import real_only
 from gpugrad.ops.ordered import histogram_in_order
 from gpugrad.tensor import Tensor, as_tensor
-from gpugrad.tensor.creation import linspace
+from gpugrad.tensor.creation import linspace, zeros
 
 __all__ = ["histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
 
@@ -36,6 +36,11 @@ __all__ = ["histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
 def _recorded(*values: Any) -> bool:
     """Whether one of them is a Tensor in a graph."""
     return any(isinstance(value, Tensor) and value.requires_grad for value in values)
+
+
+def _batched(*values: Any) -> bool:
+    """Whether one of them is a Tensor with another value for each element of `vmap`'s batch."""
+    return any(isinstance(t, Tensor) and getattr(xp_of(t), "batched", False) for t in values)
 
 
 def _bins(name: str, bins: Any, x: Tensor) -> Any:
@@ -82,7 +87,7 @@ def histogram(
         raise ShapeError(
             f"histogram: expected weights of shape {x.shape}, that of x, got {weights.shape}"
         )
-    if _recorded(x, bins, weights):
+    if _recorded(x, bins, weights) or _batched(x, bins, weights):
         edges = histogram_bin_edges(x, bins, range)
         counts = _counts([ravel(x)], [edges], weights, density)
         plain = weights is None and not density
@@ -108,12 +113,12 @@ def histogram_bin_edges(x: Any, bins: Any = 10, range: Any = None, weights: Any 
     bins, range = _bins("histogram_bin_edges", bins, x), _ends("histogram_bin_edges", range)
     if isinstance(bins, Tensor):
         return bins
-    if x.requires_grad and range is None and x.size:
+    if (x.requires_grad or _batched(x)) and range is None and x.size:
+        x = x.astype("float64") if x.dtype.kind in "biu" else x
         low, high = x.min(), x.max()
-        if bool(low.detach() == high.detach()):  # NumPy makes room for one value
-            low, high = low - 0.5, high + 0.5
-        return linspace(low, high, int(bins) + 1)
-    x = x.detach()
+        room = (low.detach() == high.detach()).astype(x.dtype) * 0.5  # as NumPy makes it
+        return linspace(low - room, high + room, int(bins) + 1)
+    x = zeros(0, dtype=x.dtype, device=x.device) if _batched(x) else x.detach()
     return histogram(stack([x.min(), x.max()]) if x.size else x, bins, range)[1]
 
 

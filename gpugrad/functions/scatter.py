@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.errors import DTypeError, IndexingError, ShapeError
 from gpugrad.functions.operands import check_one_device, floating, without_lists, xp_of
 from gpugrad.ops.index import ARRAY
 from gpugrad.tensor import OPS, Tensor, as_tensor, asarray, indices
+from gpugrad.tensor.creation import ones_like
 
 __all__ = ["bincount", "scatter_add", "segment_sum"]
 
@@ -20,7 +21,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
 
     The gradient of a sum goes to its weights, whose dtype it has. ShapeError for negative
     numbers. Waits for the device, as the size of the result depends on values; `segment_sum`
-    can do without.
+    can do without. Inside of `vmap` all results have ``minlength`` numbers.
 
     >>> import gpugrad as gg
     >>> gg.bincount(gg.arange(3) % 2, weights=gg.tensor([0.5, 1.0, 2.0]))
@@ -33,6 +34,8 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
         raise DTypeError(f"bincount: expected a vector of whole numbers, got {x.dtype}, {x.shape}")
     if minlength < 0:
         raise ShapeError(f"bincount: expected minlength of 0 or more, got {minlength}")
+    if getattr(xp_of(x), "batched", False):
+        return _batched_counts(x, weights, minlength)
     low, high = (x.min().item(), x.max().item()) if x.size else (0, -1)
     if low < 0:
         raise ShapeError(f"bincount: expected no negative numbers, got {low}")
@@ -42,6 +45,29 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
     if weights.shape != x.shape:
         raise ShapeError(f"bincount: expected {x.size} weights, got shape {weights.shape}")
     return _summed(floating(weights), x, max(high + 1, minlength))
+
+
+def _batched_counts(x: Tensor, weights: Any, size: int) -> Tensor:
+    """`bincount` of other numbers for each element of a batch, with results of one size.
+
+    On a device, which is not waited for, numbers out of range are not counted.
+    """
+    message = (
+        f"bincount: inside of vmap all results have minlength= numbers, got {size}, and a number "
+        "that is not counted so. Pass one larger than every number, of which none is negative"
+    )
+    if x.size and not size:
+        raise ShapeError(message)
+    weights = ones_like(x, dtype="int64") if weights is None else floating(as_tensor(weights))
+    if weights.shape != x.shape:
+        raise ShapeError(f"bincount: expected {x.size} weights, got shape {weights.shape}")
+    # There is one count more for what is out of range, and on the host none for that.
+    aside = size + (x.device.kind == "cpu")
+    inside = (x >= 0) & (x < size)
+    try:
+        return _summed(weights, OPS["where"](inside, x, aside), size + 1)[:-1]
+    except IndexingError as error:
+        raise ShapeError(message) from error
 
 
 def _summed(data: Tensor, numbers: Tensor, count: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.cupy_compat import is_negative_zero
-from gpugrad.backend.device import beside, to_numpy
+from gpugrad.backend.device import to_numpy
 from gpugrad.backend.namespace import common_namespace, namespace_of
 from gpugrad.engine.aliasing import is_temporary
 from gpugrad.engine.modes import recording
@@ -107,10 +107,7 @@ class Selection:
         return OPS["add"](x, OPS["scatter"](v, *arrays, index=pattern, shape=x.shape))
 
     def multiply(self, value: Any) -> Tensor:
-        """The elements multiplied by ``value``, repeated ones by each.
-
-        An index with integer arrays is copied to the host, as by `min` and `max`.
-        """
+        """The elements multiplied by ``value``, repeated ones by each."""
         return self._combine("at[].multiply", "multiply", value)
 
     def min(self, value: Any) -> Tensor:
@@ -125,42 +122,48 @@ class Selection:
         x, index, combine = self._tensor, self._index, OPS[op_name]
         v = _array(who, x, index, value)
         if may_repeat(index):
-            if _namespace(x, index).batched:
-                raise BatchError(
-                    f"{who}: inside of vmap expected one index, slices or a mask, got arrays of "
-                    f"indices, of which some may be equal. If none are, write x.at[i].set("
-                    f"gg.{op_name}(x[i], value))"
-                )
             with index_errors(who, x), x.device.activate():
-                positions = namespace_of(x.data).arange(x.size).reshape(x.shape)[index]
-            flat = to_numpy(positions).reshape(-1)
-            if np.unique(flat).size < flat.size:
-                v = OPS["reshape"](OPS["broadcast_to"](v, positions.shape), -1)
-                flat, v = _folded(combine, flat, v)
-                x, index = OPS["reshape"](x, -1), beside(flat, x.data, asked=True)
-        changed = _replaced(x, combine(getitem(x, index), v), index)
-        return OPS["reshape"](changed, self._tensor.shape) if x is not self._tensor else changed
+                repeated = _Repeated(x, index)
+            if repeated.most:
+                return repeated.combined(x, v, combine)
+        return _replaced(x, combine(getitem(x, index), v), index)
 
 
-def _folded(combine: Any, positions: np.ndarray, v: Tensor) -> tuple[np.ndarray, Tensor]:
-    """Distinct positions, and the values of each combined pairwise, as in a tree."""
+class _Repeated:
+    """Where an index selects an element of a tensor more than once.
 
-    def send(array: np.ndarray) -> Any:
-        return beside(array, v.data, asked=True)
+    ``places`` are the selected elements in flat memory, sorted, equal ones from the last to the
+    first, ``order`` their numbers in the selection, ``rank`` how many equal ones come before each
+    there, ``most`` the largest rank, or the largest that is possible where reading it would wait.
+    """
 
-    by_position = np.argsort(positions, kind="stable")
-    positions, v = positions[by_position], getitem(v, send(by_position))
-    while True:
-        count = np.arange(positions.size)
-        rank = count - np.searchsorted(positions, positions)  # among equal positions
-        second = np.flatnonzero(rank % 2)
-        if second.size == 0:
-            return positions, v
-        keep = np.flatnonzero(rank % 2 == 0)
-        pairs = combine(getitem(v, send(second - 1)), getitem(v, send(second)))
-        left = np.searchsorted(keep, second - 1)
-        v = _replaced(getitem(v, send(keep)), pairs, send(left))
-        positions = positions[keep]
+    def __init__(self, x: Tensor, index: Any) -> None:
+        xp, pattern, arrays = _namespace(x, index), *split(index)
+        places = xp.getitem(xp.arange(x.size).reshape(x.shape), *arrays, index=pattern)
+        self.shape = places.shape
+        self.size = x.size
+        order = xp.argsort(places.reshape(-1))
+        self.order = xp.flip(order, axis=0)
+        self.places = places.reshape(-1)[self.order]
+        self.last = xp.last_alike(self.places, size=x.size)
+        self.rank = self.last - xp.arange_like(self.last, self.last.size)
+        self.most = self.rank.size - 1
+        if self.rank.size and not xp.waits:
+            self.most = int(self.rank.max())
+
+    def combined(self, x: Tensor, v: Tensor, combine: Any) -> Tensor:
+        """x with its elements and all values for each of them combined, pairwise as in a tree."""
+        flat, shape = OPS["reshape"](x, -1), x.shape
+        v = OPS["reshape"](OPS["broadcast_to"](v, self.shape), -1)
+        v, step = getitem(v, self.order), 1
+        while step <= self.most:
+            pairs = combine(v[step:], v[:-step])
+            first = self.rank[step:] % (2 * step) == 0
+            first = first & (self.places[step:] == self.places[:-step])
+            v = OPS["concat_arrays"](v[:step], OPS["where"](first, pairs, v[step:]))
+            step *= 2
+        changed = combine(getitem(flat, self.places), v)
+        return OPS["reshape"](_replaced(flat, changed, self.places, self.last), shape)
 
 
 def at(self: Tensor) -> At:
