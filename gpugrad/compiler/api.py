@@ -17,8 +17,9 @@ from gpugrad.compiler import recording as _types  # noqa: F401  the types that r
 from gpugrad.compiler.call import MISSED, built_in, is_ready, make
 from gpugrad.compiler.entry import Entry
 from gpugrad.compiler.modes import aliases, modes
+from gpugrad.compiler.pieces import Programs
 from gpugrad.compiler.places import StaleError
-from gpugrad.compiler.session import record, record_lock
+from gpugrad.compiler.record import record, record_lock
 from gpugrad.engine.modes import tracing
 from gpugrad.errors import DTypeError, GpugradError
 from gpugrad.random.generator import draws
@@ -170,6 +171,18 @@ class Compiled:
         return f"<compiled {self._function!r}>"
 
 
+class _Reason:
+    """Why there is no program for a signature, and those of its pieces, if they pay."""
+
+    def __init__(self, structure: tree.Tree, error: Exception) -> None:
+        self.structure = structure
+        self.error = error
+        self.programs: Programs | None = None
+
+    def how(self) -> str:
+        return "runs without compile" if self.programs is None else self.programs.report()
+
+
 class Lenient(Compiled):
     """A compiled function that runs as usual where it cannot be recorded.
 
@@ -179,7 +192,7 @@ class Lenient(Compiled):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        self._reasons: dict[Any, list[tuple[tree.Tree, Exception]]] = {}
+        self._reasons: dict[Any, list[_Reason]] = {}
 
     def _in_python(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         signature = self._signature(args, kwargs)
@@ -200,8 +213,9 @@ class Lenient(Compiled):
     ) -> Any:
         """The result of a new program, or of the function where it cannot be recorded."""
         entries, reasons = self._entries[key], self._reasons.setdefault(key, [])
-        if any(one == structure for one, _ in reasons):
-            return self._function(*args, **kwargs)
+        for reason in reasons:
+            if reason.structure == structure:
+                return self._in_pieces(reason, args, kwargs, leaves)
         if self._count >= LIMIT:
             self._say_so()
             return self._function(*args, **kwargs)
@@ -212,16 +226,37 @@ class Lenient(Compiled):
             except ERRORS as error:  # the user's own are raised again
                 _set_back(states)
                 result = self._function(*args, **kwargs)
-                reasons.append((structure, error))
+                reasons.append(_Reason(structure, error))
                 return result
         if recorded.told is None:
             entries.insert(0, entry)
             self._count += 1
         else:
-            reasons.append((structure, recorded.told))
+            reasons.append(_Reason(structure, recorded.told))
+            if not recorded.keeps and not recorded.graph:
+                reasons[-1].programs = Programs.of(recorded.program, recorded.namespaces)
         # A graph of one call has derivatives of every order: the function makes it.
         is_right = recorded.told is None or recorded.graph is None
         done = self._tried(entry, key, leaves, recorded.drawn) if is_right else None
+        if done is None:
+            _set_back(states)
+        return self._function(*args, **kwargs) if done is None else done[0]
+
+    def _in_pieces(self, reason: _Reason, args: Any, kwargs: Any, leaves: list[Any]) -> Any:
+        """The result where values are asked for: in pieces, if there are such."""
+        programs = reason.programs
+        if programs is None or not programs.may_run():
+            return self._function(*args, **kwargs)
+        done = None
+        with draws() as states:
+            try:
+                recorded = record(self._function, leaves, reason.structure, True, programs)
+                if not recorded.keeps and not recorded.graph:
+                    done = (Entry(reason.structure, recorded)(leaves, recorded.drawn),)
+            except (StaleError, *ERRORS):  # the user's own are raised again
+                pass
+        if done is None or programs.is_over:
+            reason.programs = None
         if done is None:
             _set_back(states)
         return self._function(*args, **kwargs) if done is None else done[0]
@@ -246,7 +281,7 @@ class Lenient(Compiled):
             else []
         )
         for several in self._reasons.values():
-            lines += [f"runs without compile for {one}: {error}" for one, error in several]
+            lines += [f"{one.how()} for {one.structure}: {one.error}" for one in several]
         return "\n".join(lines)
 
 

@@ -44,7 +44,9 @@ class RecordedCall(NamedTuple):
     there is one, and ``drawn`` has the arrays of random numbers that the recorded call has drawn.
     ``guards`` are the numbers of outputs of which Python has asked the truth or the whole number,
     and what it was told: the program is right where they are the same. ``told`` is the error where
-    Python was told other values: the program is right for the recorded call alone.
+    Python was told other values: the program is right for the recorded call alone. ``pieces`` is
+    what has run already, where there were programs for that. ``keeps`` says that the function has
+    kept somewhere an array that records.
     """
 
     program: Program
@@ -62,6 +64,8 @@ class RecordedCall(NamedTuple):
     drawn: dict[Value, Any]
     guards: list[tuple[int, Any]]
     told: CompileError | None
+    pieces: Any
+    keeps: bool
 
 
 def hooks_of(node: Any) -> tuple[Any, ...] | None:

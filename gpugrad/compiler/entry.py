@@ -36,7 +36,11 @@ class Entry:
         self.is_built_in = False  # whether a built-in function for it was made, or tried
         self.lock = threading.RLock()  # of what each call keeps in the recording
         self.recorded = recorded
-        self.program = program = simplified(recorded.program)
+        if recorded.pieces is None:
+            program = simplified(recorded.program)
+        else:
+            program = recorded.pieces.whole = recorded.program
+        self.program = program
         places: dict[Any, int] = {value: place for place, value in enumerate(program.inputs)}
         # By output, the input over which it is written.
         reuse = {
@@ -53,7 +57,7 @@ class Entry:
         if is_kept and all(namespace is NUMPY for namespace in recorded.namespaces):
             self.native = in_c(program, reuse)
         self.device = _on_device(program, reuse, recorded) if is_kept else None
-        backend: Any = self.native or self.device or replay.build(program)
+        backend: Any = recorded.pieces or self.native or self.device or replay.build(program)
         self.backend = backend
         self.run: Any = backend.run
         # Where all is computed before anything changes: the calls that then change it.

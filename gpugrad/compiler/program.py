@@ -154,22 +154,27 @@ def flat(result: Any) -> Iterator[Any]:
         yield result
 
 
+def _copy(array: Any) -> Any:
+    """A copy that can be changed: NumPy's functions give scalars in place of 0-d arrays."""
+    return np.array(array) if isinstance(array, np.generic) else array.copy()
+
+
 def _set_item(array: Any, index: Any, value: Any) -> Any:
-    changed = array.copy()
+    changed = _copy(array)
     changed[index] = value
     return changed
 
 
 def _add_item(array: Any, index: Any, value: Any) -> Any:
     """The array with a value added at an index: the gradient of a slice, added to the others."""
-    changed = array.copy()
+    changed = _copy(array)
     changed[index] += value
     return changed
 
 
 def _set_view(array: Any, views: Iterable[Sequence[Any]], value: Any) -> Any:
     """The array, with other values in a view of it: a chain of (name, operands, parameters)."""
-    changed = view = array.copy()
+    changed = view = _copy(array)
     for name, operands, parameters in views:
         view = function_of(view, name)(view, *operands, **parameters)
     view[...] = value

@@ -178,6 +178,8 @@ class Recorded(Traced):
 
     def item(self) -> "Recorded":
         """The one element as a number, of which nobody has asked what it is."""
+        if self.tape.pieces is not None and self.tape.is_open:
+            return self.tape.pieces.told(self).item()
         return self._call("item")
 
     def _call(self, name: str, *operands: Any, **parameters: Any) -> Any:
@@ -230,6 +232,8 @@ class Recorded(Traced):
     def _asked(self, kind: Callable[[Any], Any], what: str, instead: str = "") -> Any:
         """What Python is told of the value, where the program may depend on it."""
         session = tracing.get()
+        if self.tape.pieces is not None and self.tape.is_open:
+            return kind(self.tape.pieces.told(self))
         if session is None or session.guards is None or self.tape.parent is not None:
             raise by_value(what, instead)
         answer = kind(array_of(self))
@@ -242,6 +246,8 @@ class Recorded(Traced):
         if not tape.is_open and tape.told is not None:
             return self.array
         self._check_open()
+        if tape.pieces is not None:
+            return tape.pieces.told(self)
         error = by_value(what)
         if session is None or session.guards is None or tape.parent is not None:
             raise error

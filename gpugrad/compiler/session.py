@@ -1,11 +1,10 @@
-"""One call of a function, recorded. Imports recorded, program and the layers below.
+"""The recording of one call of a function. Imports recorded, program and the layers below.
 
 While the function runs, each Tensor that it meets holds a recorded array in place of its own. The
 function does all that it does otherwise. What it has changed when it ends, in tensors, in their
 gradients and in arrays, the program changes as well, at each call.
 """
 
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from sys import getrefcount
@@ -16,8 +15,9 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.compiler.calls import RecordedCall, Write, hooks_of, share
-from gpugrad.compiler.containers import check_arguments, check_result
+from gpugrad.compiler.containers import check_result
 from gpugrad.compiler.graph import Graph, recorded_backward
+from gpugrad.compiler.pieces import Pieces, Programs
 from gpugrad.compiler.places import (
     Argument,
     ArrayOf,
@@ -38,13 +38,12 @@ from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.recorded import Recorded, records
 from gpugrad.compiler.scan import scan
 from gpugrad.compiler.tape import Tape
-from gpugrad.engine import detours
 from gpugrad.engine.modes import tracing
 from gpugrad.engine.node import Leaf
 from gpugrad.errors import CompileError
 from gpugrad.tensor import Tensor
 
-__all__ = ["record"]
+__all__ = ["Session"]
 
 
 class _Met:
@@ -96,8 +95,13 @@ class Session:
     optimizers, layers.
     """
 
-    def __init__(self, is_lenient: bool = False) -> None:
+    def __init__(self, is_lenient: bool = False, programs: Programs | None = None) -> None:
         self.tape = Tape()
+        if is_lenient:
+            self.tape.made = []
+        if programs is not None:
+            self.tape.pieces = Pieces(programs, self.tape)
+            self.tape.told = CompileError("compile: values are asked for")
         # Values of which Python has asked something, and the answers; None where it may not.
         self.guards: list[tuple[Value, Any]] | None = [] if is_lenient else None
         self.met: list[_Met] = []
@@ -264,6 +268,20 @@ class Session:
         for met in self.met:
             met.put_back()
 
+    def forget(self) -> bool:
+        """Let go of all that records; whether somebody else has kept some of it.
+
+        It is asked of a recording that has ended, and of a lenient one.
+        """
+        tape = self.tape
+        for some in (
+            self.met, self.by_tensor, self.places, self.arguments, self.returned, self.roots,
+            self.steps, tape.given, tape.captured, tape.arguments, tape.before, tape.foreign,
+        ):  # fmt: skip
+            some.clear()
+        tape.pieces = None
+        return any(reference() is not None for reference in tape.made or ())
+
     def finished(self, holder: list[Any], given: Sequence[Any]) -> RecordedCall:
         """The recording of a call whose result is in ``holder``, and whose arguments are ``given``.
 
@@ -301,7 +319,7 @@ class Session:
             [self.finds[value] for value in inputs],
             writes, results, structure, self.before, self.after, self.undo,
             list(self.modules.values()), tensors, list(self.tape.namespaces), graph, self.drawn,
-            guards, self.tape.told,
+            guards, self.tape.told, self.tape.pieces, False,
         )  # fmt: skip
 
     def _graph(self, constants: dict[Value, Any], outputs: list[Value]) -> Graph:
@@ -454,47 +472,3 @@ def _recorded(tensor: Any) -> Recorded:
         "compile: the function leaves a gradient that has a graph, or that it has not computed. "
         "Use gg.gradients(..., create_graph=True) and return what you need"
     )
-
-
-def _meet_operands(op: Any, operands: Sequence[Any], parameters: Any) -> None:
-    """The detour of all ops, which computes nothing: their operands begin to record."""
-    session = tracing.get()
-    if session is not None:
-        for operand in operands:
-            if isinstance(operand, Tensor):
-                session.meet(operand)
-
-
-# Held while a function is recorded: its tensors are not what other threads take them for.
-record_lock = threading.RLock()
-
-
-def record(
-    function: Callable[..., Any], leaves: Sequence[Any], structure: Any, is_lenient: bool = False
-) -> RecordedCall:
-    """Call a function on arguments, and record it. Then all is as it was before.
-
-    So the first call is one of the program too, and gives the same bits as all others. With
-    ``is_lenient`` Python is told the truth, or the whole number, of what is recorded.
-    """
-    with record_lock:
-        return _recorded_call(function, leaves, structure, Session(is_lenient))
-
-
-def _recorded_call(
-    function: Callable[..., Any], leaves: Sequence[Any], structure: Any, session: Session
-) -> RecordedCall:
-    try:
-        detours.hold(_meet_operands, session, rank=-1)
-        tracing.set(session)
-        given = [session.argument(index, leaf, leaves) for index, leaf in enumerate(leaves)]
-        args, kwargs = tree.unflatten(structure, given)
-        holder = [function(*args, **kwargs)]
-        check_arguments(tree.flatten((args, kwargs)), given, structure)
-        call = session.finished(holder, leaves)
-    finally:
-        tracing.set(None)
-        session.tape.is_open = False
-        session.restore()
-        detours.release(_meet_operands, session)
-    return call

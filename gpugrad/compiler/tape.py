@@ -73,6 +73,8 @@ class Tape:
         self.is_open = True
         # Why the program is right for this call alone: Python was told values of it.
         self.told: CompileError | None = None
+        self.made: list[weakref.ref[Any]] | None = None  # all that record, where it matters
+        self.pieces: Any = None  # see `gpugrad.compiler.pieces`
 
     def enter(self, array: Any) -> Any:
         """An array, or a number, that the caller gives."""
@@ -150,12 +152,23 @@ class Tape:
             self.parent.see()
         if self.parent is not None or self.is_example:
             return
-        references, self.left_out = self.left_out or (), None
+        references, self.left_out = self.left_out or (), None if self.pieces is None else []
         left = [one for reference in references if (one := reference()) is not None]
         if not left:
             return
+        for one, value in zip(left, self._computed([one.value for one in left])):
+            one.unseen = False
+            if isinstance(one.array, np.ndarray):
+                self.protect(one.array)
+                one.array[...] = value
+            else:
+                one.array = value[()] if isinstance(value, np.ndarray) else value
+
+    def _computed(self, outputs: list[Value]) -> list[Any]:
+        """Some values, computed by the steps recorded so far."""
+        if self.pieces is not None:
+            return list(self.pieces.values(outputs))
         known = {one.first: self.before.get(one, one.array) for one in self.given}
-        outputs = [one.value for one in left]
         steps: list[Step] = []
         read = set(outputs)
         for step in reversed(self.steps):
@@ -163,14 +176,7 @@ class Tape:
                 steps.append(step)
                 read.update(step.values())
         with np.errstate(all="ignore"):
-            values = Program([*known], {}, steps[::-1], outputs)([*known.values()])
-        for one, value in zip(left, values):
-            one.unseen = False
-            if isinstance(one.array, np.ndarray):
-                self.protect(one.array)
-                one.array[...] = value
-            else:
-                one.array = value[()] if isinstance(value, np.ndarray) else value
+            return Program([*known], {}, steps[::-1], outputs)([*known.values()])
 
     def lifted(self, operand: Any) -> Any:
         """An operand of a step in place of an operand of a call."""
@@ -237,7 +243,10 @@ class Tape:
         value = Value(np.shape(array), dtype, kind.is_weak)
         if type(array) is np.ndarray and not array.flags.c_contiguous:
             value.strides = array.strides
-        return kind(self, array, value)
+        recorded = kind(self, array, value)
+        if self.made is not None:
+            self.made.append(weakref.ref(recorded))
+        return recorded
 
 
 def place() -> str:

@@ -57,7 +57,7 @@ def stand_in(name: str, operands: Sequence[Any], parameters: dict[str, Any]) -> 
         if not a.ndim == b.ndim == 2 or a.shape[axis] != b.shape[0] or a.dtype != b.dtype:
             return None
         shape, dtype = (a.shape[1 - axis], b.shape[1]), a.dtype
-    elif is_elementwise(name) and name not in ("where", "astype"):
+    elif _is_left_out(name, operands, arrays):
         try:
             shape = np.broadcast_shapes(*[one.shape for one in arrays])
             few = [np.empty(0, one.dtype) if type(one) is np.ndarray else one for one in operands]
@@ -69,6 +69,13 @@ def stand_in(name: str, operands: Sequence[Any], parameters: dict[str, Any]) -> 
     if dtype.kind not in "fb" or dtype.itemsize == 2 or np.prod(shape) < LARGE:
         return None
     return np.empty(shape, dtype) if axis is not None else result_layout(arrays, shape, dtype)
+
+
+def _is_left_out(name: str, operands: Sequence[Any], arrays: Sequence[Any]) -> bool:
+    """Whether the result of an elementwise function is known without its values."""
+    if name == "where":  # whose result lies in C's order here
+        return len(operands) == 3 and all(one.flags.c_contiguous for one in arrays)
+    return name != "astype" and is_elementwise(name)
 
 
 _KNOWN = (np.ndarray, int, float)
