@@ -1,9 +1,10 @@
-"""Functions of one element made functions of a batch. Imports levels, leaves and tree.
+"""Functions of one element made functions of a batch. Imports levels, leaves, random and tree.
 
 The function runs once, over arrays with a hidden axis (`gpugrad.batching`).
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from gpugrad.autodiff.run import check_function
 from gpugrad.autodiff.transformed import transformed
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, AxisError, BatchError, ShapeError
+from gpugrad.functions import FUNCTIONS
+from gpugrad.random.generator import draws, replayed
 from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = ["vmap"]
@@ -25,8 +28,9 @@ RANDOMNESS = ("error", "different", "same")
 
 
 def vmap(
-    f: Function, in_axes: Any = 0, out_axes: Any = 0, *, randomness: str = "error"
-) -> Function:
+    f: Function, in_axes: Any = 0, out_axes: Any = 0, *, randomness: str = "error",
+    chunk_size: int | None = None,
+) -> Function:  # fmt: skip
     """A function of batches, of ``f``, a function of one element of each: without a loop.
 
     ``in_axes`` says along which axis of the arguments the elements lie: a number for all of them,
@@ -38,6 +42,10 @@ def vmap(
     ``randomness`` says what becomes of random numbers that ``f`` draws (`gpugrad.random`, dropout):
     an ``"error"``; ``"different"`` ones for each element, which do not depend on how many elements
     there are; or the ``"same"``.
+
+    ``chunk_size`` elements are computed at a time, which takes so much less memory; None for all of
+    them. The results are joined. Numbers that are ``"different"`` are those of the chunks one after
+    the other.
 
     ``f`` gets Tensors with the shape of one element. What depends on an element's value in Python
     (``if``, ``float``, an index made of it) raises BatchError. Results are raw arrays where all
@@ -59,23 +67,64 @@ def vmap(
         raise ArgumentError(
             f"vmap: expected randomness to be one of {', '.join(RANDOMNESS)}, got {randomness!r}"
         )
+    if chunk_size is not None and not is_whole(chunk_size, 1):
+        raise ArgumentError(
+            f"vmap: expected chunk_size to be a positive whole number or None, got {chunk_size!r}"
+        )
+    options = {"randomness": randomness, "chunk_size": chunk_size}
 
-    @transformed(vmap, f, in_axes=in_axes, out_axes=out_axes, randomness=randomness)
+    @transformed(vmap, f, in_axes=in_axes, out_axes=out_axes, **options)
     def batched(*args: Any, **kwargs: Any) -> Any:
         given = _Arguments(args, kwargs, in_axes)
-        with running(given.size, randomness) as level:
-            result = f(*given.args(level.number), **given.kwargs)
-            outputs, structure = output_of("vmap", result)
-            axes = _axes_of("out_axes", out_axes, structure, "its result")
-            paths = list(structure.paths("its result"))
-            results = [
-                _result(shared(output), axis, level.number, given.size, path)
-                for output, axis, path in zip(outputs, axes, paths)
-            ]
+        if chunk_size is None or given.size <= chunk_size:
+            results, _, structure = _run(f, given, out_axes, randomness)
+        else:
+            results, structure = _run_chunks(f, given, out_axes, randomness, chunk_size)
         kind = common_type(given.kinds)
         return tree.unflatten(structure, [restored(kind, one) for one in results])
 
     return batched
+
+
+Axes = list[int | None]
+
+
+def _run(
+    f: Function, given: "_Arguments", out_axes: Any, randomness: str
+) -> tuple[list[Tensor], Axes, tree.Tree]:
+    """The results of all elements at once, the axes of the elements in them, their structure."""
+    with running(given.size, randomness) as level:
+        result = f(*given.args(level.number), **given.kwargs)
+        outputs, structure = output_of("vmap", result)
+        axes = _axes_of("out_axes", out_axes, structure, "its result")
+        paths = list(structure.paths("its result"))
+        results = [
+            _result(shared(output), axis, level.number, given.size, path)
+            for output, axis, path in zip(outputs, axes, paths)
+        ]
+    return results, axes, structure
+
+
+def _run_chunks(
+    f: Function, given: "_Arguments", out_axes: Any, randomness: str, chunk_size: int
+) -> tuple[list[Tensor], tree.Tree]:
+    """The results of some elements after the other, joined."""
+    chunks = []
+    drawn: dict[Any, Any] = {}
+    for start in range(0, given.size, chunk_size):
+        part = given.part(start, min(start + chunk_size, given.size))
+        if start and randomness == "same":
+            with replayed(drawn):
+                results, axes, structure = _run(f, part, out_axes, randomness)
+        else:
+            with draws() as drawn:
+                results, axes, structure = _run(f, part, out_axes, randomness)
+        chunks.append(results)
+    joined = [
+        parts[0] if axis is None else FUNCTIONS["concat"](parts, axis=axis)
+        for parts, axis in zip(zip(*chunks), axes)
+    ]
+    return joined, structure
 
 
 class _Arguments:
@@ -129,6 +178,16 @@ class _Arguments:
                 "Choose other axes with in_axes, or None for what is the same for all elements"
             )
         return int(next(iter(found)))
+
+    def part(self, start: int, stop: int) -> "_Arguments":
+        """The same arguments with some of the elements."""
+        some = copy(self)
+        some.size = stop - start
+        some.leaves = [
+            leaf if axis is None else as_tensor(leaf)[(*[slice(None)] * axis, slice(start, stop))]
+            for leaf, axis in zip(self.leaves, self.axes)
+        ]
+        return some
 
     def args(self, level: int) -> Sequence[Any]:
         """The positional arguments inside of a level; sets those by keyword."""
