@@ -210,6 +210,7 @@ class _Explainer:
         """A number for one element, else a Tensor that is independent of the graph."""
         if raw is None:
             return None
+        raw = text.unbatched(raw)
         return text.one(raw) if raw.size == 1 else Tensor(raw.copy())
 
     # The text.
@@ -306,7 +307,10 @@ class _Explainer:
         for node in self._told():
             parts = [self.names[node], *([expressions[node]] if node in expressions else [])]
             value = values[node]
-            parts.append(text.shape_text(node) if value is None else _value(value))
+            if value is None:
+                parts.append(text.shape_text(node))
+            else:
+                parts.append(_value(value) + text.elements_text(self.values[node]))
             lines.append(" = ".join(parts))
         if len(self.shown) > VALUES:
             lines.insert(VALUES // 2, f"… {len(self.shown) - VALUES:,} more values …")

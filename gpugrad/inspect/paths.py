@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gpugrad.batching.batched import Batched
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.inspect import text
 from gpugrad.inspect.graph import operands, pull, size_of, source_of
@@ -49,9 +50,13 @@ class Edge:
         return g
 
     def number(self, ones: Callable[[Any], Any]) -> float | complex | None:
-        """The partial derivative if it is a number; it is cached."""
+        """The partial derivative if it is a number; it is cached.
+
+        None inside of `vmap`, where it is another number for each element.
+        """
         if self.factor is None and self.is_number:
-            self.factor = text.one(self.pull(ones(self.child)))
+            factor = self.pull(ones(self.child))
+            self.factor = None if isinstance(factor, Batched) else text.one(factor)
         return self.factor
 
 

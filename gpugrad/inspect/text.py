@@ -12,7 +12,17 @@ from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.inspect.graph import op_name, printable, source_of
 from gpugrad.ops.index import joined
 
-__all__ = ["array_text", "expression", "norm", "number", "one", "shape_text", "short", "unbatched"]
+__all__ = [
+    "array_text",
+    "elements_text",
+    "expression",
+    "norm",
+    "number",
+    "one",
+    "shape_text",
+    "short",
+    "unbatched",
+]
 
 # Operators: the sign between operands and its precedence.
 _INFIX = {
@@ -65,7 +75,7 @@ def shape_text(node: Any) -> str:
 
 def norm(raw: Any) -> float:
     """The square root of the sum of squares, in float64 on the host."""
-    array = np.abs(to_numpy(raw)).astype(np.float64)
+    array = np.abs(to_numpy(unbatched(raw))).astype(np.float64)
     return float(np.linalg.norm(array.ravel()))
 
 
@@ -76,9 +86,18 @@ def unbatched(raw: Any) -> Any:
     return raw
 
 
+def elements_text(raw: Any) -> str:
+    """Of an array inside of `vmap`, ", for each of 4" or "4 × 3" elements; "" of others."""
+    sizes = []
+    while isinstance(raw, Batched):
+        raw = raw.array
+        sizes.append(str(raw.shape[0]))
+    return f", for each of {' × '.join(sizes[::-1])}" if sizes else ""
+
+
 def array_text(raw: Any, small: int = 6) -> str | None:
     """A number, the elements of a small array, or None for a larger one."""
-    array = to_numpy(raw)
+    array = to_numpy(unbatched(raw))
     if array.size == 1:
         return number(array.item())
     if array.size > small or array.ndim > 2:
@@ -97,9 +116,9 @@ def constant(value: Any) -> str:
         return number(value)
     if isinstance(value, float):
         return f"{value:.8g}"
-    shape = tuple(value.shape)
+    shape = tuple(unbatched(value).shape)
     if math.prod(shape) == 1:
-        return constant(to_numpy(value).item())
+        return constant(to_numpy(unbatched(value)).item())
     return f"[{'×'.join(map(str, shape))}]"
 
 
@@ -155,6 +174,8 @@ def _parameters(node: Any) -> list[str]:
     for name, value in (node.parameters or {}).items():
         declared = node.op.parameters.get(name)
         default = inspect.Parameter.empty if declared is None else declared.default
+        if name == "level":  # a number of vmap's, which counts its calls
+            continue
         if value is default or (type(value) is type(default) and value == default):
             continue
         if hasattr(value, "shape") and value.shape:
