@@ -1,13 +1,17 @@
 /* Threads that share the parts of a loop, see threads.py.
 
    One loop at a time: a thread that comes while another one's loop is shared runs its own alone. Of
-   the helpers, which wait in between, as many take part as come before all parts are taken. */
+   the helpers as many take part as come before all parts are taken. They look for the next loop for
+   a while before they sleep, since to wake one takes as long as many loops do; and so does the thread
+   that waits for their last parts. */
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <time.h>
 
 typedef ptrdiff_t index_t;
 typedef void (*part_t)(void *const *arrays, char *work, index_t part);
@@ -21,20 +25,45 @@ typedef void (*part_t)(void *const *arrays, char *work, index_t part);
 #define SET_MODE(mode)
 #define PAUSE
 #endif
-enum { SPINS = 300, MOST = 255, ALIGNMENT = 64 };
+enum { SPINS = 64, LOOK = 100000, MOST = 255, ALIGNMENT = 64 }; /* LOOK: ns */
+enum { OPEN = 1, ONE = 2 }; /* of the gate: whether helpers may come in, and one that has */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all below that is not atomic */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what sleeps */
 static pthread_cond_t begun = PTHREAD_COND_INITIALIZER, ended = PTHREAD_COND_INITIALIZER;
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 static atomic_int limit = 1;   /* threads, with the one that comes */
 static atomic_ulong loops = 0; /* that were shared, with the present one */
-static atomic_long next = 0;   /* part that nobody has taken */
-static int made = 0, wanted = 0, inside = 0; /* helpers: all, those of this loop, those in it now */
+static atomic_ulong gate = 0;  /* of the present loop; nobody writes what follows while one is in it */
+static atomic_ulong wanted = 0; /* helpers */
+static atomic_int asleep = 0;   /* helpers */
+static atomic_long next = 0;    /* part that nobody has taken */
+static int made = 0;            /* helpers */
 static part_t run = NULL;
 static void *const *given = NULL;
 static long parts = 0;
 static size_t bytes = 0;
 static unsigned mode = 0;
+
+static long long now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+/* Look whether a word changes; 0 if it has not for a while. Others may have the processor. */
+static int changes(atomic_ulong *word, unsigned long old)
+{
+    const long long start = now();
+    do {
+        for (int i = 0; i < SPINS; i++) {
+            if (atomic_load(word) != old) return 1;
+            PAUSE;
+        }
+        sched_yield();
+    } while (now() - start < LOOK);
+    return 0;
+}
 
 static void run_parts(part_t own_run, void *const *arrays, char *work, long count)
 {
@@ -45,37 +74,52 @@ static void run_parts(part_t own_run, void *const *arrays, char *work, long coun
     }
 }
 
+/* Sleep until there has been another loop than those that were seen. */
+static void sleep_after(unsigned long seen)
+{
+    pthread_mutex_lock(&lock);
+    atomic_fetch_add(&asleep, 1);
+    while (atomic_load(&loops) == seen) pthread_cond_wait(&begun, &lock);
+    atomic_fetch_sub(&asleep, 1);
+    pthread_mutex_unlock(&lock);
+}
+
+static int comes_in(void)
+{
+    unsigned long state = atomic_load(&gate);
+    while (state & OPEN && state / ONE < atomic_load(&wanted))
+        if (atomic_compare_exchange_weak(&gate, &state, state + ONE)) return 1;
+    return 0;
+}
+
+static void goes_out(void)
+{
+    if (atomic_fetch_sub(&gate, ONE) != ONE) return;
+    pthread_mutex_lock(&lock);
+    pthread_cond_signal(&ended);
+    pthread_mutex_unlock(&lock);
+}
+
 static void *help(void *argument)
 {
-    const int number = (int)(size_t)argument;
     unsigned long seen = 0;
     char *memory = NULL, *work = NULL;
     size_t size = 0;
     for (;;) {
-        for (int i = 0; i < SPINS && atomic_load(&loops) == seen; i++) PAUSE;
-        pthread_mutex_lock(&lock);
-        while (!wanted || atomic_load(&loops) == seen) pthread_cond_wait(&begun, &lock);
+        if (!changes(&loops, seen)) sleep_after(seen);
         seen = atomic_load(&loops);
-        const int mine = number < wanted;
-        const part_t own_run = run;
-        void *const *arrays = given;
-        const long count = parts;
+        if (!comes_in()) continue;
+        seen = atomic_load(&loops);
         const size_t needed = bytes + ALIGNMENT;
-        const unsigned own_mode = mode;
-        inside += mine;
-        pthread_mutex_unlock(&lock);
-        if (!mine) continue;
         if (size < needed) {
             free(memory);
             memory = malloc(needed);
             size = memory ? needed : 0;
             work = memory + (ALIGNMENT - (size_t)memory % ALIGNMENT);
         }
-        SET_MODE(own_mode);
-        if (memory) run_parts(own_run, arrays, work, count);
-        pthread_mutex_lock(&lock);
-        if (!--inside) pthread_cond_signal(&ended);
-        pthread_mutex_unlock(&lock);
+        SET_MODE(mode);
+        if (memory) run_parts(run, given, work, parts);
+        goes_out();
     }
     return NULL;
 }
@@ -86,7 +130,9 @@ static void forget(void)
     pthread_mutex_init(&lock, NULL);
     pthread_cond_init(&begun, NULL);
     pthread_cond_init(&ended, NULL);
-    made = wanted = inside = 0;
+    made = 0;
+    atomic_store(&asleep, 0);
+    atomic_store(&gate, 0);
     atomic_flag_clear(&busy);
 }
 
@@ -101,7 +147,7 @@ static int helpers(int count)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (once && made < count) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, help, (void *)(size_t)made)) break;
+        if (pthread_create(&thread, NULL, help, NULL)) break;
         pthread_detach(thread);
         made++;
     }
@@ -125,16 +171,24 @@ void gpugrad_share(part_t task, void *const *arrays, char *work, index_t size, i
         return;
     }
     others = helpers(others);
-    pthread_mutex_lock(&lock);
-    run = task, given = arrays, parts = count, bytes = (size_t)size, mode = MODE, wanted = others;
+    run = task, given = arrays, parts = count, bytes = (size_t)size, mode = MODE;
+    atomic_store(&wanted, (unsigned long)others);
     atomic_store(&next, 0);
+    atomic_store(&gate, OPEN);
     atomic_fetch_add(&loops, 1);
-    pthread_cond_broadcast(&begun);
-    pthread_mutex_unlock(&lock);
+    int missing = others - (made - atomic_load(&asleep));
+    if (missing > 0) {
+        pthread_mutex_lock(&lock);
+        for (; missing > 0; missing--) pthread_cond_signal(&begun);
+        pthread_mutex_unlock(&lock);
+    }
     run_parts(task, arrays, work, count);
-    pthread_mutex_lock(&lock);
-    wanted = 0;
-    while (inside) pthread_cond_wait(&ended, &lock);
-    pthread_mutex_unlock(&lock);
+    unsigned long state = atomic_fetch_and(&gate, ~(unsigned long)OPEN) & ~(unsigned long)OPEN;
+    for (; state; state = atomic_load(&gate)) {
+        if (changes(&gate, state)) continue;
+        pthread_mutex_lock(&lock);
+        while (atomic_load(&gate)) pthread_cond_wait(&ended, &lock);
+        pthread_mutex_unlock(&lock);
+    }
     atomic_flag_clear(&busy);
 }
