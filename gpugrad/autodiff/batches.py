@@ -146,13 +146,14 @@ class _Arguments:
             own = in_axes[number] if isinstance(in_axes, tuple) else in_axes
             axes += _axes_of("in_axes", own, part, f"argument {number}")
             paths += part.paths(f"argument {number}")
+        count = len(paths)  # of arrays that in_axes is about
         for name, part in zip(of_kwargs.keys, of_kwargs.children):
             found = list(part.paths(f"argument {name}"))
             axes += [0] * len(found)
             paths += found
         self.axes = [
-            None if axis is None else _checked(leaf, axis, path)
-            for leaf, axis, path in zip(self.leaves, axes, paths)
+            None if axis is None else _checked(leaf, axis, path, by_name=number >= count)
+            for number, (leaf, axis, path) in enumerate(zip(self.leaves, axes, paths))
         ]
         self.size = self._common_size(paths)
         self.kinds = [
@@ -202,8 +203,9 @@ class _Arguments:
 
 def _axes_of(name: str, axes: Any, structure: tree.Tree, path: str) -> list[int | None]:
     """The axis for each leaf of a structure, which ``axes`` describes from the outside in."""
-    if axes is None or is_whole(axes):
-        return [axes] * sum(1 for _ in structure.paths())
+    count = sum(1 for _ in structure.paths())
+    if axes is None or is_whole(axes) or not count:
+        return [axes] * count
     if is_dataclass(axes) and not isinstance(axes, type):
         axes = {name: getattr(axes, name) for name in axes.__dataclass_fields__}
     parts = axes if isinstance(axes, dict) else dict(enumerate(axes)) if _is_several(axes) else None
@@ -230,14 +232,21 @@ def _is_several(axes: Any) -> bool:
     return isinstance(axes, tuple | list)
 
 
-def _checked(leaf: Any, axis: int, path: str) -> int:
+def _checked(leaf: Any, axis: int, path: str, *, by_name: bool) -> int:
     """An axis of an argument, counted from the front."""
     shape = getattr(leaf, "shape", ())
     if not -len(shape) <= axis < len(shape):
         what = f"has the shape {tuple(shape)}" if shape else "is a number"
+        advice = "Choose another one with in_axes, or None if it is the same for all elements"
+        if by_name:
+            advice = (
+                "Keyword arguments have axis 0: give what is the same for all elements by position "
+                "with None in in_axes, or by functools.partial"
+            )
+        elif path.endswith("]") and not shape:
+            advice += "; make an array of a list of numbers"
         raise AxisError(
-            f"vmap: {path} {what}, and no axis {axis} along which its elements could lie. Choose "
-            "another one with in_axes, or None if it is the same for all elements"
+            f"vmap: {path} {what}, and no axis {axis} along which its elements could lie. {advice}"
         )
     return axis % len(shape)
 

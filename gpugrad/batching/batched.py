@@ -161,7 +161,8 @@ _CHOOSE = (
     "outside of the function that vmap was given"
 )
 _OUTSIDE = (
-    "Compute it outside of the function that vmap was given, or make what takes NumPy's arrays a "
+    "Compute it outside of the function that vmap was given, write gg.asarray(array)[i] for an "
+    "array of NumPy that is indexed, or make what takes NumPy's arrays a "
     "gg.custom_op(..., host=True), which is called for each element"
 )
 

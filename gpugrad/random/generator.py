@@ -98,7 +98,13 @@ class Generator:
 
     def __init__(self, seed: int | None = None, device: DeviceLike = None) -> None:
         self._lock = threading.Lock()
-        self._seed = secrets.randbits(64) if seed is None else check_below_end("seed", seed)
+        try:
+            self._seed = secrets.randbits(64) if seed is None else check_below_end("seed", seed)
+        except BatchError:
+            raise BatchError(
+                "vmap: the seed of a generator is the same for all elements. Draw from one that is "
+                'made outside: with vmap(f, randomness="different") each element has its own numbers'
+            ) from None
         self._counter = 0
         self._children = 0
         self._device = None if device is None else Device(device)

@@ -43,6 +43,7 @@ class Pair(NamedTuple):
 class Record:
     a: object
     b: object
+    name: str = "a constant"
 
 
 def test_trees_and_axes():
@@ -409,6 +410,18 @@ def test_a_gradient_by_what_is_outside_is_refused():
             r"argument 0 has the shape \(4, 3\), and no axis 2",
         ),
         (lambda: gg.vmap(gg.add)(X, 1.0), AxisError, "argument 1 is a number, and no axis 0"),
+        (lambda: gg.vmap(gg.sum)([1.0, 2.0]), AxisError, "make an array of a list of numbers"),
+        (lambda: gg.vmap(gg.sum)(X, axis=0), AxisError, r"axis is a number.*functools\.partial"),
+        (
+            lambda: gg.vmap(lambda k: gg.random.Generator(k).bits())(np.arange(3)),
+            BatchError,
+            'seed of a generator is the same .* randomness="different"',
+        ),
+        (
+            lambda: gg.vmap(lambda i: X[i])(np.arange(3)),
+            BatchError,
+            r"write gg\.asarray\(array\)\[i\]",
+        ),
         (
             lambda: gg.vmap(gg.add, (0, 1))(X, Y),
             ShapeError,
@@ -424,7 +437,7 @@ def test_a_gradient_by_what_is_outside_is_refused():
         (lambda: gg.vmap(gg.sum, 0, None)(X), BatchError, "out_axes is None for its result"),
         (lambda: gg.vmap(3), gg.errors.GradientError, "expected a function"),
     ],
-    ids=range(12),
+    ids=range(16),
 )
 def test_errors_are_sentences(call, error, message):
     with pytest.raises(error, match=message):
