@@ -18,6 +18,8 @@ PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 OF_USERS = "bfloat16 compile examples mpi parquet plot progress special viz".split()
 # What no extra has, and gpugrad works with; the tests say so.
 BESIDE = ("safetensors", "einops")
+# What the lowest versions bring with them where its newest version warns of them.
+OF_THEIR_TIME = ("pyparsing<3.2",)  # of matplotlib 3.8
 
 
 def constraints(project: dict) -> list[str]:
@@ -32,7 +34,7 @@ def constraints(project: dict) -> list[str]:
             continue
         name, parts = bound[1], bound[2].split(".")
         found[name] = f"{name}~={'.'.join([*parts, *'000'][: max(3, len(parts))])}"
-    return sorted(found.values())
+    return sorted([*found.values(), *OF_THEIR_TIME])
 
 
 if __name__ == "__main__":

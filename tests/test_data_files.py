@@ -290,8 +290,8 @@ def test_a_stream_keeps_some_chunks_in_memory(tmp_path, stream):
     peak(data, N)  # what is imported and compiled at first
     small = peak(data, N)
     long = type(data)(data.paths * 40, "y", chunk_rows=50, shuffle_buffer=80)
-    # All rows have 2.5 MB as text and 0.5 MB as arrays. The first run fills Python's own lists of freed
-    # tuples, up to 2,000 of each length.
+    # All rows have 2.5 MB as text and 0.5 MB as arrays. The first run fills Python's own lists of
+    # freed tuples, up to 2,000 of each length.
     assert min(peak(long, N * 40) for _ in range(2)) < small + 150_000
 
 

@@ -1,4 +1,4 @@
-"""``gg.draw``: a graph as a picture. Imports the modules beside it.
+"""``gg.draw``: a graph as a picture. Imports the modules beside it, and `io` to replace files.
 
 A picture is SVG, laid out here, with no requirements. PNG, PDF and other formats are Graphviz's, of
 DOT source: they need the Python package graphviz and the program dot.
@@ -21,6 +21,7 @@ from gpugrad.inspect.page import html, open_page
 from gpugrad.inspect.reading import Reading
 from gpugrad.inspect.scene import Scene, scenes_of
 from gpugrad.inspect.svg import svg
+from gpugrad.io import aside
 from gpugrad.tensor import Tensor
 
 __all__ = ["Drawing", "draw"]
@@ -61,20 +62,18 @@ class Drawing:
         """Write a file in ``format``, by default that of the file's suffix.
 
         svg and html need nothing, dot and gv are the source, and others need Graphviz: GpugradError
-        where that is missing.
+        where that is missing. An old file is replaced whole or stays.
         """
         path = Path(path)
         suffix = self._format_of(path, format)
-        if suffix in SOURCES:
-            path.write_text(self.source, encoding="utf-8")
-        else:
-            path.write_bytes(self.picture(suffix))
+        source = suffix in SOURCES
+        aside.write(path, self.source.encode() if source else self.picture(suffix))
         return path
 
     def render(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Write a picture in ``format``, by default the file's suffix: svg, html, png, pdf."""
         path = Path(path)
-        path.write_bytes(self.picture(self._format_of(path, format)))
+        aside.write(path, self.picture(self._format_of(path, format)))
         return path
 
     def picture(self, format: str = "svg") -> bytes:

@@ -21,19 +21,28 @@ COLORS = {
 }
 
 
+# Where a page says that it is dark: CSS, with Jupyter's and Visual Studio Code's own ways.
+DARK = '[data-jp-theme-light="false"] .gg-drawing,.vscode-dark .gg-drawing{color-scheme:dark}'
+
+
 def style() -> str:
-    """The rules of a drawing's style sheet, dark where the reader's screen is."""
-    both = []
-    for index in (0, 1):
-        rules = [".gg-edge{stroke:#80868e}.gg-tip{fill:#80868e}.gg-note{fill:#80868e}"]
-        for kind, colors in COLORS.items():
-            fill, line, ink = colors[index].split()
-            rules.append(f".gg-{kind}{{fill:{fill};stroke:{line}}}.gg-{kind}-text{{fill:{ink}}}")
-        both.append("".join(rules))
+    """The rules of a drawing's style sheet: dark in a dark page, and in a file on a dark screen."""
+    light, either = [], []
+    for kind, colors in COLORS.items():
+        pairs = list(zip(*(side.split() for side in colors), strict=True))
+        (fill, _), (line, _), (ink, _) = pairs
+        light.append(f".gg-{kind}{{fill:{fill};stroke:{line}}}.gg-{kind}-text{{fill:{ink}}}")
+        fill, line, ink = (
+            one if one == dark else f"light-dark({one},{dark})" for one, dark in pairs
+        )
+        either.append(f".gg-{kind}{{fill:{fill};stroke:{line}}}.gg-{kind}-text{{fill:{ink}}}")
     return (
         ".gg-drawing text{font:12px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;"
         "white-space:pre}.gg-drawing .gg-name{font-weight:bold}.gg-edge{fill:none}"
-        f"{both[0]}@media(prefers-color-scheme:dark){{{both[1]}}}"
+        f".gg-edge{{stroke:#80868e}}.gg-tip,.gg-note{{fill:#80868e}}{''.join(light)}"
+        # In the older browsers and other programs that do not know this, a drawing is light.
+        f"@supports(color:light-dark(#000,#fff)){{svg:root{{color-scheme:light dark}}{DARK}"
+        f"{''.join(either)}}}"
     )
 
 

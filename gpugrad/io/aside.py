@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 # Locks of files: not on Windows, where a file that is open can be neither renamed nor removed.
 fcntl: Any = None if os.name == "nt" else import_module("fcntl")
 
-__all__ = ["check_replaceable", "replace"]
+__all__ = ["check_replaceable", "replace", "write"]
 
 
 def check_replaceable(path: Path) -> None:
@@ -51,6 +51,20 @@ def replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
         aside.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace the file that ``path`` or a link there leads to; a device or a pipe is written to."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        target.write_bytes(content)
+        return
+    check_replaceable(target)
+
+    def fill(file: BinaryIO) -> None:
+        file.write(content)
+
+    replace(target, fill)
 
 
 def _prefix(path: Path) -> str:

@@ -1,6 +1,8 @@
 """The pictures of gg.draw: what is where in them, and what a long graph folds into."""
 
+import importlib.util
 import itertools
+import os
 import re
 import sys
 from xml.etree import ElementTree
@@ -158,6 +160,43 @@ def test_a_picture_needs_no_package(tmp_path, monkeypatch):
     assert "∂loss/∂a" in text
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows few users to make links")
+@pytest.mark.parametrize("name", ["graph.svg", "graph.html", "graph.dot"])
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, name):
+    path, link = tmp_path / name, tmp_path / f"link-{name}"
+    drawing = gg.draw(product())
+    link.symlink_to(path)
+    drawing.save(link)
+    assert link.is_symlink()
+    before = path.read_bytes()
+
+    def full(*names):
+        raise OSError("no space left on the disk")
+
+    other = gg.draw(leaf(2.0, "other"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="no space left"):
+            other.save(path)
+    assert path.read_bytes() == before
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, link.name}
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        drawing.save(tmp_path, format="svg")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_picture_goes_into_a_pipe(tmp_path):
+    path = tmp_path / "pipe.svg"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        drawing = gg.draw(product(), path)
+        assert os.read(reader, 1 << 16) == drawing.picture("svg")
+    finally:
+        os.close(reader)
+    assert path.is_fifo()
+
+
 @pytest.mark.parametrize(
     "name", ["<script>alert(1)</script>", "\"&'", "]]>", "<!--", "\x00\x07", "\ud800", "a  b"]
 )
@@ -170,19 +209,17 @@ def test_any_name_comes_out_of_a_picture_as_it_went_in(name):
     assert expected in [lines[0] for lines in picture.texts]
 
 
-def test_the_picture_in_the_docs_is_what_is_drawn_today(tmp_path):
-    """Of docs/debugging.md; after a change of how pictures look, draw it anew as here."""
-    a, b, c = (
-        gg.tensor(value, requires_grad=True, name=name)
-        for name, value in {"a": 2.0, "b": -3.0, "c": 10.0}.items()
-    )
-    d = a * b + c
-    d.name = "d"
-    loss = d * a
-    loss.name = "loss"
-    path = gg.draw(loss).save(tmp_path / "graph.svg")
-    shown = ROOT / "docs" / "pictures" / "graph.svg"
-    assert path.read_text(encoding="utf-8") == shown.read_text(encoding="utf-8")
+def test_the_pictures_in_the_docs_are_what_is_drawn_today():
+    """After a change of how pictures or pages look: python ci/pictures.py."""
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / "ci" / "pictures.py")
+    pictures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pictures)
+    assert pictures.stale(pictures.transformer().picture("html").decode()) == []
+    used = set(re.findall(r"\(pictures/([\w.]+)\)", "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")
+    )))  # fmt: skip
+    assert used == {*pictures.DRAWINGS, "page.png"}
+    assert used == {path.name for path in pictures.FOLDER.iterdir()}
 
 
 def test_notes_are_below_the_picture():

@@ -224,6 +224,38 @@ def test_a_name_is_text_in_a_browser_and_a_dark_page_is_dark(browser, tmp_path):
     assert browser.problems == []
 
 
+LEAF = "getComputedStyle(document.querySelector('rect.gg-leaf')).fill"
+LIGHT, DARK = "rgb(227, 241, 227)", "rgb(30, 51, 37)"
+# What a page says of itself, and the color of a leaf on a light screen and on a dark one.
+PAGES = (
+    ("", LIGHT, LIGHT),
+    ("color-scheme: light dark", LIGHT, DARK),
+    ("color-scheme: light", LIGHT, LIGHT),
+    ("color-scheme: dark", DARK, DARK),
+)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_picture_is_dark_where_its_page_is(browser, tmp_path, dark):
+    browser.window(1300, 800, dark=dark)
+    picture = gg.draw(leaf(2.0, "x") * 3)
+    path = picture.save(tmp_path / "graph.svg")
+    browser.open(path.as_uri())
+    assert browser.evaluate(LEAF) == (DARK if dark else LIGHT)
+    path = tmp_path / "page.html"
+    path.write_text(f"<div>{picture._repr_svg_()}</div>", encoding="utf-8")
+    browser.open(path.as_uri())
+    for style, *colors in PAGES:
+        browser.evaluate(f"document.querySelector('div').style = {style!r}")
+        assert browser.evaluate(LEAF) == colors[dark], style
+    browser.evaluate("document.querySelector('div').style = ''")
+    for attribute, value in (("data-jp-theme-light", "false"), ("class", "vscode-dark")):
+        browser.evaluate(f"document.body.setAttribute({attribute!r}, {value!r})")
+        assert browser.evaluate(LEAF) == DARK
+        browser.evaluate(f"document.body.removeAttribute({attribute!r})")
+    assert browser.evaluate(LEAF) == LIGHT
+
+
 def test_the_text_of_a_picture_fits_in_a_browser(browser, tmp_path):
     path = tmp_path / "graph.svg"
     gg.draw(loss_of("größe 数 ∂", turns=3), path)

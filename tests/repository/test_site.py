@@ -256,6 +256,10 @@ SEARCH = """new Promise(resolve => {
   look(100);
 })"""
 
+# To dark pages, or back, and the color of a leaf in a drawing.
+TOGGLE = "document.querySelector('[data-md-component=palette] label:not([hidden])').click()"
+LEAF = "getComputedStyle(document.querySelector('.output rect.gg-leaf')).fill"
+
 
 def test_built_pages_in_a_browser(address, built, tmp_path):
     files = sorted(file.relative_to(built).as_posix() for file in built.rglob("*.html"))
@@ -271,12 +275,16 @@ def test_built_pages_in_a_browser(address, built, tmp_path):
         browser.window(1280, 900)
         browser.open(f"{address}/index.html")
         results = browser.evaluate(SEARCH)
+        browser.open(f"{address}/notebooks/first_gradient.html")
+        colors = [browser.evaluate(f"{toggle}; {LEAF}") for toggle in ("0", TOGGLE, TOGGLE)]
     assert browser.problems == []
     assert [r for r in browser.requests if not r.startswith((address, "data:", "blob:"))] == []
     assert {file: one["unseen"] for file, one in found.items() if one["unseen"]} == {}
     assert {file: one["wide"] for file, one in found.items() if one["wide"] > 0} == {}
     assert found["tutorial.html"]["formulas"] > 3
     assert any("hessian" in link for link in results)
+    light, dark, again = colors
+    assert light == again != dark
 
 
 def test_times_have_their_date_and_command(pages):
