@@ -73,6 +73,9 @@ class Namespace:
     ``atomic`` has the dtype characters for which `add_at` uses atomic operations, in any order; it
     takes no others. None where it takes all dtypes and adds in the order of the indices.
 
+    ``bfloat16`` names the ops, of those that mostly take bfloat16 in float32, which take its arrays
+    as they are.
+
     ``batched`` says that arrays have an axis that they do not show, see `gpugrad.batching`.
 
     ``in_place`` says whether the engine may add to an array in place. ``lifts`` is the namespace
@@ -85,6 +88,7 @@ class Namespace:
     atomic: str | None = None
     waits: bool = False
     in_place: bool = True
+    bfloat16: frozenset[str] = frozenset()
     batched: bool = False
     lifts: Any = None
 

@@ -84,10 +84,16 @@ class Products:
             return self.matmul(rows, b).reshape((*a.shape[:-1], *b.shape[1:]))
         plan = self._planned(a, b)
         if plan is None:
-            return self._plain(a, b)
+            return self._otherwise(a, b)
         y = self._array(plan.shape, a.dtype)
         self._into(y, plan, a, b, plan.zero)
         return y
+
+    def _otherwise(self, a: Any, b: Any) -> Any:
+        """The product where cuBLAS can't: CuPy's, which knows no stacks of bfloat16."""
+        if a.dtype.kind != "V" or a.dtype != b.dtype:
+            return self._plain(a, b)
+        return self._plain(a.astype(SINGLE), b.astype(SINGLE)).astype(a.dtype)
 
     def widely(self, a: Any, b: Any) -> Any:
         """``matmul``, of half precisions in float32: their products are exact there."""

@@ -1,14 +1,16 @@
 """bfloat16: most ops compute it in float32 and round once. Imports record and below.
 
 ml_dtypes' own functions take Python numbers for float64, know no other dtype of 16 bits and no
-`einsum`, and SciPy, LAPACK and gpugrad's kernels know no bfloat16. So only products, sums of two
-and what moves elements run on such arrays themselves. From the first tensor of this dtype on all
-operations of the process come by here; before it nobody asks.
+`einsum`, and SciPy, LAPACK and most of gpugrad's kernels know no bfloat16. So only products, sums
+of two, what moves elements, and what a namespace has kernels for run on such arrays themselves.
+From the first tensor of this dtype on all operations of the process come by here; before it nobody
+asks.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.backend.precision import SINGLE, is_half
 from gpugrad.engine import detours
 from gpugrad.engine import record as calls
@@ -42,20 +44,22 @@ def _is_brain(dtype: Any) -> bool:
 
 def _through_float32(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
     """The result of an op with operands of bfloat16; None where it needs no help."""
-    brain, others, numbers = None, False, False
+    brain: Any = None
+    array: Any = None
+    others, numbers = False, False
     for index, operand in enumerate(operands):
         raw = operand._array if isinstance(operand, calls.Tensor) else operand
         dtype = getattr(raw, "dtype", None)
         if dtype is None:
             numbers = numbers or raw is not None
         elif _is_brain(dtype):
-            brain = dtype
+            brain, array = dtype, raw
         elif op.operands[min(index, len(op.operands) - 1)] in ("real", "cast"):
             others = others or dtype.kind != "b"
     if brain is None or op.name in ("astype", "to_device"):
         return None
     if not (others or numbers):
-        if op.name in NATIVE:
+        if op.name in NATIVE or (array.size and op.name in namespace_of(array).bfloat16):
             return None
         if op.name.startswith("linear_"):  # the product itself in bfloat16
             y = _onward(TABLE["linear"], operands)

@@ -13,6 +13,11 @@ from gpugrad.kernels import enabled
 
 __all__ = ["register_arrays"]
 
+# Ops of which all that is not moved or multiplied is in kernels that take bfloat16.
+BFLOAT16 = frozenset(
+    ("convolution", "convolution_transpose", "convolution_weight", "elman", "gru", "lstm")
+)
+
 
 def register_arrays() -> None:
     """Register cupy.ndarray: with kernels, unless GPUGRAD_FUSION is 0."""
@@ -55,6 +60,7 @@ def register_arrays() -> None:
     of_products = [family(cupy, products) for family in (Attention, Recurrent)]
     for family in (*[made(cupy) for made in families], epilogue, *of_products):
         functions |= family.functions()
+    functions["bfloat16"] = BFLOAT16
     register(cupy.ndarray, cupy_arrays.make_namespace(cupy, FusingNamespace, products, **functions))
 
 

@@ -169,6 +169,8 @@ extern "C" __global__ void elman_step_vjp(
 class Recurrent(Kernels):
     """The steps of recurrent layers on arrays of CuPy."""
 
+    brain = True
+
     def __init__(self, module: Any, products: Products, get: Get = cupy_kernel) -> None:
         super().__init__(module, get)
         self._products = products

@@ -1,8 +1,9 @@
 """What the hand-written kernels share: types, reductions, compilation, how they are launched.
 
-A kernel computes in W and stores T: float and __half for float16, else the type of the dtype.
+A kernel computes in W and stores T: float and __half for float16, else the type of the dtype. For
+bfloat16, which few families take, T is the upper half of a float's bits.
 Indices have 64 bits. Sums have one fixed order and use no atomics: every run gives the same bits.
-Imports namespace, and CuPy when needed.
+Imports namespace and precision, and CuPy when needed.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.namespace import FORMULAS, namespace_of
+from gpugrad.backend.precision import is_half
 
 __all__ = ["COLUMN", "FLOATS", "WIDE", "Get", "Kernels", "cupy_kernel", "launch_shape", "prelude"]
 
@@ -24,6 +26,19 @@ FLOATS = {
     np.dtype(np.float32): ("float", "float", "x", "x"),
     np.dtype(np.float64): ("double", "double", "x", "x"),
 }
+
+BRAIN = ("unsigned short", "float", "of_brain(x)", "to_brain(x)")
+TO_AND_OF_BRAIN = """
+__device__ inline float of_brain(unsigned short x)
+{
+    return __uint_as_float((unsigned int)x << 16);
+}
+__device__ inline unsigned short to_brain(float x)  // to the nearest, of two such to the even one
+{
+    const unsigned int bits = __float_as_uint(x);
+    return x != x ? (bits >> 16) | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+"""
 
 WIDE = {"e": "f", "f": "f", "d": "d"}  # the dtype of the computation, by that of the arrays
 
@@ -37,8 +52,9 @@ def cupy_kernel(source: str, name: str, *options: str) -> Any:
 @cache
 def prelude(dtype: Any) -> str:
     """The types of a kernel for arrays of a dtype, and reductions over the threads of a row."""
-    stored, computed, read, write = FLOATS[dtype]
+    stored, computed, read, write = BRAIN if dtype.kind == "V" else FLOATS[dtype]
     include = "#include <cuda_fp16.h>\n" if stored == "__half" else ""
+    include = TO_AND_OF_BRAIN if dtype.kind == "V" else include
     return f"""{include}
 typedef {stored} T;
 typedef {computed} W;
@@ -150,8 +166,10 @@ class Kernels:
     """A family of kernels for arrays of ``module`` (cupy); ``get`` compiles them.
 
     Each public method of a family replaces the formula of its name in the namespace of CuPy. It
-    calls the formula where its kernels do not fit.
+    calls the formula where its kernels do not fit. ``brain`` says whether they take bfloat16.
     """
+
+    brain = False
 
     def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
         self._module = module
@@ -169,7 +187,7 @@ class Kernels:
     def _fit(self, x: Any, *others: Any) -> bool:
         """Whether all are arrays of one dtype that has kernels, the first one not empty."""
         dtype, array = x.dtype, self._array
-        if dtype not in FLOATS or not x.size:
+        if not x.size or (dtype not in FLOATS and not (self.brain and is_half(dtype))):
             return False
         for y in (x, *others):  # noqa: SIM110  a generator is slower, and every layer asks
             if not isinstance(y, array) or y.dtype != dtype:

@@ -220,6 +220,8 @@ def _counted(counted: Pairs, divisor: float | None) -> tuple[Any, ...]:
 class WindowKernels(Kernels):
     """Windows on arrays of CuPy."""
 
+    brain = True
+
     def im2col(self, x: Any, kernel: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes) -> Any:
         """The formula of this name in `gpugrad.ops.convolution`."""
         windows = Windows(kernel, stride, padding, dilation)

@@ -4,10 +4,12 @@ import re
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gpu import needs_gpu, needs_usual_stand_in
 
 import gpugrad as gg
+from gpugrad.backend.products import Products
 
 try:
     import fakecuda
@@ -119,6 +121,45 @@ def test_a_step_launches_what_the_table_says_and_never_waits(name):
     assert (second.total_launches, second.total_library) == number(backward)
     assert third.total_launches == 1
     assert [one.waits for one in (first, second, third)] == [{}] * 3
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["Conv2d", "RNN", "LSTM", "GRU"])
+def test_half_precisions_are_multiplied_as_they_are(name, dtype, monkeypatch):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="needs ml_dtypes")
+    multiplied, into = [], Products._into
+
+    def noting(products, y, plan, a, *rest):
+        multiplied.append((a.dtype.name, y.dtype.name))
+        into(products, y, plan, a, *rest)
+
+    monkeypatch.setattr(Products, "_into", noting)
+    make, shape = LAYERS[name]
+    with gg.device("cuda"):
+        layer, x = make(), gg.random.normal(size=shape)
+
+        def results(dtype):
+            layer.zero_grad()
+            with fakecuda.count() as counts:
+                y = layer(x.to(dtype=dtype))
+                y = y[0] if isinstance(y, tuple) else y
+                (y * y).sum().backward()
+            values = [y.detach(), *[p.grad for p in layer.parameters()]]
+            return counts, [value.astype("float32").cpu().numpy() for value in values]
+
+        _, expected = results("float32")
+        multiplied.clear()
+        layer.to(dtype=dtype)
+        results(dtype)
+        multiplied.clear()
+        counts, found = results(dtype)
+    forward, backward = (number(cell)[1] for cell in table()[name])
+    assert multiplied == [(dtype, dtype)] * (forward + backward)
+    assert counts.waits == {}
+    for one, other in zip(found, expected, strict=True):
+        size = max(1.0, abs(other).max())
+        np.testing.assert_allclose(one, other, atol=0.03 * size)
 
 
 ONE_KERNEL = [
