@@ -103,7 +103,7 @@ class Generator:
         except BatchError:
             raise BatchError(
                 "vmap: the seed of a generator is the same for all elements. Draw from one that is "
-                'made outside: with vmap(f, randomness="different") each element has its own numbers'
+                'made outside: by vmap(f, randomness="different") each element has its own numbers'
             ) from None
         self._counter = 0
         self._children = 0
