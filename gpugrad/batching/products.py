@@ -30,7 +30,7 @@ def _matmul(operands: Operands) -> Any:
         a, b = _stacks(a, of_a), _stacks(b, of_b)
         most = max(len(a.shape), len(b.shape))
         a, b = _higher(a, of_a, most), _higher(b, of_b, most)
-    y = a * b if _is_outer(a, b) else xp.matmul(a, b)
+    y = _outer(xp, a, b) if _is_outer(a, b) else xp.matmul(a, b)
     shape = y.shape
     if ndim_a == 1:
         shape = (*shape[:-2], shape[-1])
@@ -42,6 +42,12 @@ def _matmul(operands: Operands) -> Any:
 def _is_outer(a: Any, b: Any) -> bool:
     """Whether a product adds nothing up: that of columns and rows, by far quicker as such."""
     return bool(a.shape[-1] == 1 == b.shape[-2] and a.dtype == b.dtype and a.dtype.kind in "fc")
+
+
+def _outer(xp: Any, columns: Any, rows: Any) -> Any:
+    """Products of stacks of columns and of rows."""
+    own = getattr(xp, "outer_products", None)
+    return columns * rows if own is None else own(columns, rows)
 
 
 def _of_rows(xp: Any, a: Any, b: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Under vmap: histograms, updates at indices of which some are equal, and functions of NumPy."""
+"""Under vmap: histograms, updates at repeated indices, functions of NumPy, outer products."""
 
 import numpy as np
 import pytest
@@ -174,3 +174,28 @@ def test_what_a_custom_op_keeps_outside_is_the_last_elements():
 def test_numpy_alone_says_how_to_wrap_it():
     with pytest.raises(BatchError, match=r"gg\.custom_op\(\.\.\., host=True\)"):
         gg.vmap(lambda x: gg.tensor(np.asarray(x)))(X)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64"])
+def test_outer_products_of_each_element(dtype):
+    x, w = X.astype(dtype), RNG.normal(size=(3, 5)).astype(dtype)
+    rows = RNG.normal(size=(4, 5)).astype(dtype)
+    ways = {
+        "products": lambda a, b: a[:, None] * b[None, :],
+        "matrices": lambda a, b: a[:, None] @ b[None, :],
+        "turned": lambda a, b: (b[:, None] @ a[None, :]).T,
+    }
+    for way in ways.values():
+        np.testing.assert_array_equal(gg.vmap(way)(x, rows), x[:, :, None] * rows[:, None, :])
+        one = gg.vmap(way, (0, None))(x, rows[0])
+        np.testing.assert_array_equal(one, x[:, :, None] * rows[0])
+
+    def loss(w, x):
+        y = abs(x @ w) ** 2
+        return y.sum()
+
+    found = gg.vmap(gg.grad(loss), (None, 0))(w, x)
+    tolerance = 200 * float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(
+        found, np.stack([gg.grad(loss)(w, one) for one in x]), rtol=tolerance, atol=tolerance
+    )
