@@ -35,6 +35,7 @@ class Gradients:
         self.lent = 0
         self.results: dict[Any, Any] = {}  # those of targets, and of leaves
         self.owned: set[Any] = set()  # nodes whose gradient is a buffer of this walk
+        self.borrowed: dict[Any, Any] = {}  # memory that hooks have lent for gradients of leaves
         # Nodes in half precision whose gradient is a sum: False for one of two, which are rounded
         # once; True for more, added up in single precision until the walk takes the gradient.
         self.wide: dict[Any, bool] = {}

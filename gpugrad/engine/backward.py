@@ -202,6 +202,8 @@ def _walk(
     gradients, supports, wanted, wide = sums.by_node, sums.supports, sums.wanted, sums.wide
     raw = graph is None or graph.is_raw
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
+    if uses and graph is None and deliver is not None:
+        hooks.borrow(uses, sums, ready)
     rules: Any
     latest: Any = None  # waits beside the heap, so that a chain does without the heap
     while ready or latest is not None:

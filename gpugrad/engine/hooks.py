@@ -6,20 +6,31 @@ A node or leaf with hooks changes its class, so that the walk has no work for no
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from heapq import heappush
 from typing import Any
 from weakref import ref
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.engine import record
 from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.messages import check_gradient
 from gpugrad.engine.modes import enable_grad, no_grad, observer
-from gpugrad.engine.node import CHANGES, COMPLETES, FOLLOWS, RETAINS, HookedLeaf, HookedNode, eager
+from gpugrad.engine.node import (
+    CHANGES,
+    COMPLETES,
+    FOLLOWS,
+    LENDS,
+    RETAINS,
+    HookedLeaf,
+    HookedNode,
+    eager,
+)
 from gpugrad.errors import DTypeError
 
 __all__ = [
-    "HookedLeaf", "HookedNode", "call_after_node", "call_on_gradient", "deliver_eagerly", "eager",
-    "first_uses", "silenced",
+    "HookedLeaf", "HookedNode", "borrow", "call_after_node", "call_on_gradient", "deliver_eagerly",
+    "eager", "first_uses", "silenced",
 ]  # fmt: skip
 
 
@@ -96,7 +107,12 @@ def deliver_eagerly(leaf: Any, sums: Gradients, deliver: Callable[..., None] | N
     """
     if deliver is None or ref(leaf) not in eager:
         return
-    deliver(sums.results, leaf)
+    memory, tensor = sums.borrowed.get(leaf), leaf.tensor()
+    is_first = tensor is not None and getattr(tensor, "_grad", None) is None
+    if memory is not None and sums.results[leaf] is memory and is_first:
+        tensor._grad = record.Tensor(sums.results.pop(leaf))
+    else:
+        deliver(sums.results, leaf)
     with no_grad():
         for hook in _hooks(leaf, COMPLETES):
             function = hook()
@@ -114,6 +130,23 @@ def call_after_node(node: Any, g: Any, ds: Sequence[Any]) -> None:
         with no_grad():  # copies, since gradients may share memory
             shown = [None if d is None else record.Tensor(d.copy()) for d in (*ds, g)]
             hook(tuple(shown[:-1]), shown[-1])
+
+
+def borrow(uses: dict[Any, int], sums: Gradients, ready: list[tuple[float, Any]]) -> None:
+    """Begin the gradients of leaves in memory that hooks lend for them, with zeros or a seed."""
+    for leaf, serial in uses.items():
+        if leaf.dtype not in (SINGLE, DOUBLE):
+            continue  # halves are added up in single precision
+        for hook in _hooks(leaf, LENDS):
+            memory = hook()
+            if memory is None:
+                continue
+            memory[...] = sums.by_node.get(leaf, 0)
+            if leaf not in sums.by_node:
+                heappush(ready, (0.5 - serial, leaf))
+            sums.by_node[leaf] = sums.borrowed[leaf] = memory
+            sums.owned.add(leaf)
+            break
 
 
 def first_uses(nodes: Iterable[Any]) -> dict[Any, int]:

@@ -137,7 +137,7 @@ class Leaf:
 # ---------------------------------------------------------------- hooks
 
 # The order in which the hooks of one gradient are called, whenever they were registered.
-CHANGES, RETAINS, COMPLETES, FOLLOWS = range(4)
+CHANGES, RETAINS, COMPLETES, FOLLOWS, LENDS = range(5)
 
 _hook_numbers = itertools.count()
 
@@ -197,8 +197,9 @@ def add_hook(node: Any, order: int, hook: Callable[..., Any]) -> Handle:
 
     CHANGES hooks get the gradient and may return another; RETAINS hooks get the final one.
     COMPLETES hooks, of a leaf, are called after it was added to the leaf's ``grad``; a function
-    that they return is called at the end of the walk. FOLLOWS hooks, of an operation, get the
-    gradients of its arguments and its own.
+    that they return is called at the end of the walk. LENDS hooks, of such a leaf, return memory in
+    which a walk adds up its gradient, or None; the leaf's ``grad`` has it then. FOLLOWS hooks, of
+    an operation, get the gradients of its arguments and its own.
     """
     if not callable(hook):
         raise GradientError(f"hook: expected a function, got {type(hook).__name__}")

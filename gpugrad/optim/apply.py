@@ -23,6 +23,7 @@ from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.engine.windows import Window
+from gpugrad.optim.flat import run_of
 from gpugrad.optim.follower import Follower
 from gpugrad.optim.recorded import HALF, Call, Recorded, merging, recorded
 from gpugrad.optim.skipping import Skip
@@ -102,9 +103,9 @@ class FlatParameters:
     """
 
     __slots__ = (
-        "_calls", "_flat", "_flat_p", "_g", "_numbers", "_p", "_present", "_raw_g", "_scratch",
-        "_state", "_values", "_views", "arrays", "clock", "counted", "dtype", "master", "names",
-        "next_clock", "size", "state_views", "states", "tensors",
+        "_calls", "_copy", "_flat", "_flat_p", "_g", "_in_place", "_numbers", "_p", "_present",
+        "_scratch", "_state", "_values", "_views", "arrays", "clock", "counted", "dtype", "master",
+        "names", "next_clock", "size", "state_views", "states", "tensors",
     )  # fmt: skip
 
     def __init__(
@@ -115,9 +116,13 @@ class FlatParameters:
         self._flat = [array.reshape(-1) for array in self.arrays]
         self.size = sum(array.size for array in self.arrays)
         working = working_dtype(self.dtype)
-        self._p = np.empty(self.size, working)
-        self._raw_g = np.empty(self.size, self.dtype)
-        self._g = self._raw_g if working == self.dtype else np.empty(self.size, working)
+        # Where the parameters lie in one memory the rule runs there, and where gradients do it
+        # reads them there; else they are copied.
+        own = run_of(self.arrays) if working == self.dtype else None
+        self._in_place = own is not None
+        self._p = np.empty(self.size, working) if own is None else own
+        self._copy: Any = None
+        self._g: Any = None
         self._scratch = tuple(np.empty(self.size, working) for _ in range(scratch))
         state = []
         self.state_views: list[list[Any]] = []
@@ -189,18 +194,31 @@ class FlatParameters:
         if not all(map(is_, map(_array, tensors), self.arrays)) or None in map(_node, tensors):
             return None
         try:
-            gradients = [tensor._grad._array.ravel() for tensor in tensors]
-            np.concatenate(gradients, 0, self._raw_g, casting="no")
+            self._take_gradients([tensor._grad._array for tensor in tensors])
         except (AttributeError, TypeError, ValueError):
             return None  # no gradient yet, or one on another device, or of another dtype or size
         clock, values = advance(group, self.clock)
         if values != self._values and not self._set_numbers(rule, values):
             return None
-        if self._raw_g is not self._g:
-            self._g[...] = self._raw_g
-        np.concatenate(self._flat, 0, self._p)
+        if not self._in_place:
+            np.concatenate(self._flat, 0, self._p)
         self.next_clock = clock
         return [*self._calls, partial(setattr, self, "clock", clock)]
+
+    def _take_gradients(self, gradients: list[Any]) -> None:
+        """Have the calls read gradients: in the memory where they lie, or in that of a copy."""
+        raw = run_of(gradients)
+        if raw is None or raw.dtype != self.dtype or raw.size != self.size:
+            raw = self._copy
+            if raw is None:
+                raw = self._copy = np.empty(self.size, self.dtype)
+            np.concatenate([g.ravel() for g in gradients], 0, raw, casting="no")
+        if self._p.dtype != self.dtype:
+            if self._g is None:
+                self._g = np.empty(self.size, self._p.dtype)
+            self._g[...] = raw
+        elif raw is not self._g:
+            self._g, self._values, self._present = raw, (), None  # the calls are made anew
 
     def _set_numbers(self, rule: Rule, values: Numbers) -> bool:
         """Take the numbers of a step; false where the rule cannot be recorded with these."""
@@ -227,6 +245,8 @@ class FlatParameters:
             calls += merging(np, self._flat_p, self._p, narrow, where)
         operands = [self._flat_p, self._g, *self._state, *self._scratch, *self._numbers]
         calls += steps.calls(np, operands)
+        if self._in_place:
+            return calls
         stores = [partial(setitem, array, ..., v) for array, v in zip(self.arrays, self._views)]
         return calls + stores
 

@@ -1,7 +1,8 @@
-"""Arrays that travel together. Imports backend and engine.
+"""Arrays that travel together. Imports optim and below.
 
-A message costs its latency, so small arrays of one device and dtype are copied into one flat array;
-a large one travels as it is, in its own memory.
+A message costs its latency, so small arrays of one device and dtype travel as one flat array. On
+the host they lie in it from the beginning; on a GPU they are copied into it by one kernel. A large
+one travels as it is, in its own memory.
 """
 
 import math
@@ -9,9 +10,13 @@ from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
 
+import numpy as np
+
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
+from gpugrad.optim.apply import SMALL
+from gpugrad.optim.flat import Flat, run_of
 
 __all__ = ["ALONE", "FULL", "Bucket", "Moving", "cut"]
 
@@ -33,7 +38,10 @@ class Bucket:
         owners: Sequence[int | None] | None = None, size: int = 1,
     ) -> None:  # fmt: skip
         ranks = {index: None if owners is None else owners[index] for index in members}
-        self.members = tuple(sorted(members, key=lambda index: (ranks[index] or 0, index)))
+        # Those that an optimizer updates together lie beside each other as well.
+        self.members = tuple(
+            sorted(members, key=lambda i: (ranks[i] or 0, arrays[i].size > SMALL, i))
+        )
         members = self.members
         self.owners = [ranks[index] for index in members]
         self.root = self.owners[0] if len(set(self.owners)) == 1 else None
@@ -48,19 +56,37 @@ class Bucket:
         self.size = sum(arrays[index].size for index in members)
         self.dtype, self.device = first.dtype, device_of(first)
         self._flat: Any = None
+        self.on_host = type(first) is np.ndarray
 
     @property
     def nbytes(self) -> int:
         """How many bytes travel."""
         return int(self.size * self.dtype.itemsize)
 
+    def memory(self, place: int) -> Any:
+        """The place of one array in the memory of all, on the host.
+
+        None for one that travels alone, and where somebody still uses it.
+        """
+        if self.alone or not self.on_host:
+            return None
+        if self._flat is None:
+            self._flat = Flat(self.shapes, self.dtype)
+        return self._flat.arrays[place] if self._flat.is_free(place) else None
+
     def pack(self, arrays: Sequence[Any]) -> Any:
         """One array with the numbers of all: that of a single one itself, if it is contiguous.
 
-        The flat array of the step before is used again, unless somebody still holds a part of it.
+        Without a copy where they lie in the memory of all. The flat array of the step before is
+        used again, unless somebody still holds a part of it.
         """
         if self.alone and arrays[0].flags.c_contiguous:
             return arrays[0]
+        if self.on_host:
+            memory = run_of(arrays)
+            if memory is None or memory.size != self.size:
+                memory = self._packed(arrays)
+            return memory
         with self.device.activate():
             xp = namespace_of(arrays[0]).module
             if self._flat is None or getrefcount(self._flat) > _HELD:
@@ -68,10 +94,28 @@ class Bucket:
             xp.concatenate([array.reshape(-1) for array in arrays], out=self._flat)
         return self._flat
 
-    def views(self, flat: Any) -> list[Any]:
-        """The part of each array in what `pack` returned."""
+    def renew(self) -> None:
+        """Leave the memory to a message that may still need it."""
+        self._flat = None
+
+    def _packed(self, arrays: Sequence[Any]) -> Any:
+        """The memory of all on the host, after copies of what is not there yet."""
+        flat, places = self._flat, range(len(arrays))
+        if flat is None or not all(
+            arrays[place] is flat.arrays[place] or flat.is_free(place) for place in places
+        ):
+            flat = self._flat = Flat(self.shapes, self.dtype)
+        for array, own in zip(arrays, flat.arrays):
+            if array is not own:
+                own[...] = array
+        return flat.run(flat.arrays)
+
+    def views(self, flat: Any, arrays: Sequence[Any]) -> list[Any]:
+        """The part of each array in what `pack` has returned for them."""
         if self.alone:
             return [flat.reshape(self.shapes[0])]
+        if self.on_host:
+            return list(arrays if run_of(arrays) is flat else self._flat.arrays)
         parts, end = [], 0
         for shape in self.shapes:
             start, end = end, end + math.prod(shape)
@@ -129,7 +173,8 @@ class Moving:
     """
 
     def __init__(self, arrays: Sequence[Any], roots: Sequence[int], size: int) -> None:
-        self._buckets = cut(arrays, range(len(arrays)), roots, size)
+        # In the order of gradients, so that parameters which lie in the order of these are sent so.
+        self._buckets = cut(arrays, range(len(arrays) - 1, -1, -1), roots, size)
 
     def run(self, group: Any, arrays: Sequence[Any], note: str = "") -> None:
         """Move the values; ``note`` says of what they are, for errors."""
@@ -147,8 +192,9 @@ class Moving:
         changed = []
         for bucket, members, flat, handle in waiting:
             handle.wait()
-            for array, part, owner in zip(members, bucket.views(flat), bucket.owners):
+            for array, part, owner in zip(members, bucket.views(flat, members), bucket.owners):
                 if owner != group.rank:
                     changed.append(array)
-                    calls += versions.writing(array, part) if flat is not array else []
+                    in_place = part is array or flat is array
+                    calls += [] if in_place else versions.writing(array, part)
         versions.change(calls, changed)

@@ -11,13 +11,15 @@ from functools import partial
 from typing import Any
 
 from gpugrad import random
+from gpugrad.backend.interrupts import whole
 from gpugrad.data.sharing import share_state
 from gpugrad.engine import versions
 from gpugrad.engine.modes import recording, tracing
-from gpugrad.engine.node import COMPLETES, Handle, add_hook, next_serial
+from gpugrad.engine.node import COMPLETES, LENDS, Handle, add_hook, next_serial
 from gpugrad.errors import CompileError, DTypeError, GradientError, ParallelError
 from gpugrad.nn import Module
 from gpugrad.optim.divided import Elsewhere, Own, refuse_another_pass
+from gpugrad.optim.flat import Flat
 from gpugrad.parallel.agreement import check_alike
 from gpugrad.parallel.buckets import Bucket, Moving, cut
 from gpugrad.parallel.group import Group, group
@@ -36,10 +38,12 @@ class DataParallel(Module):
     When it is made, parameters, buffers and the state of the default generator of random numbers
     are sent from rank 0 to all. A backward pass then averages the gradients: those of many small
     parameters in one message, a large one in its own memory, and each as soon as it is complete,
-    while the pass goes on. At its end ``grad`` of all parameters are the means, the same on all
-    ranks, and the buffers that training has changed are those of rank 0. Each process makes the
-    same step of the optimizer after that, on its own copy of the model; see `shard` for an
-    optimizer whose state is divided.
+    while the pass goes on. On the host small parameters lie in one memory from then on, and so do
+    their gradients, so that neither messages nor the optimizer copy them: arrays that shared memory
+    with a parameter before do so no more. At its end ``grad`` of all parameters are the means, the
+    same on all ranks, and the buffers that training has changed are those of rank 0. Each process
+    makes the same step of the optimizer after that, on its own copy of the model; see `shard` for
+    an optimizer whose state is divided.
 
     Where the loss is the mean over a rank's samples and all have as many, the mean of the gradients
     is the gradient of the mean over all samples: training is the same, but for rounding, as that of
@@ -215,26 +219,45 @@ class _Reducer:
         arrays = [p.data for p in self._parameters]
         self.buckets = cut(arrays, order, owners, self._group.size)
         self._of = {i: bucket for bucket in self.buckets for i in bucket.members}
+        self._storage = [_laid(bucket, self._parameters) for bucket in self.buckets]
         self._handles = [
             add_hook(p._node, COMPLETES, partial(self._arrive, index))
             for index, p in enumerate(self._parameters)
         ]
+        self._handles += [
+            add_hook(self._parameters[index]._node, LENDS, partial(self._lend, bucket, place))
+            for bucket in self.buckets
+            for place, index in enumerate(bucket.members)
+        ]
         self._forget()
 
-    def _forget(self) -> None:
-        """Begin anew: no gradient has arrived, nothing is on the way."""
+    def _forget(self, failed: bool = False) -> None:
+        """Begin anew: no gradient has arrived, nothing is on the way.
+
+        After a pass that has ``failed`` messages may still be: their memory is left to them.
+        """
+        if failed:
+            for bucket, *_ in self._begun:
+                bucket.renew()
         self._left = {bucket: len(bucket.members) for bucket in self.buckets}
         self._arrived: set[int] = set()
         self._begun = []
 
     # A backward pass.
 
+    def _lend(self, bucket: Bucket, place: int) -> Any:
+        """Where a pass adds up the gradient of a parameter that has none yet."""
+        parameter = self._parameters[bucket.members[place]]
+        if self._begun or getattr(parameter, "_grad", None) is not None:
+            return None
+        return bucket.memory(place)
+
     def _arrive(self, index: int) -> Any:
         """The gradient of a parameter is complete."""
         if not self._model._averages:
             return None
         if index in self._arrived:
-            self._forget()  # the pass before has failed
+            self._forget(failed=True)  # the pass before
         self._arrived.add(index)
         self._left[self._of[index]] -= 1
         for bucket in self.buckets[len(self._begun) :]:
@@ -273,8 +296,9 @@ class _Reducer:
     def finish(self) -> None:
         """Send what has not gone yet, and wait for all: the end of a backward pass."""
         if not self._model._averages and self._arrived:
-            self._forget()
+            self._forget(failed=True)
             return
+        failed = True
         try:
             self._check_all_there()
             for bucket in self.buckets[len(self._begun) :]:
@@ -283,8 +307,9 @@ class _Reducer:
             for bucket, flat, parameters, handle in self._begun:
                 handle.wait()
                 self._give(bucket, flat, parameters)
+            failed = False
         finally:
-            self._forget()
+            self._forget(failed)
 
     def _check_all_there(self) -> None:
         missing = [
@@ -307,17 +332,32 @@ class _Reducer:
         Of a divided bucket this process has its own alone.
         """
         group = self._group
+        own = [p._grad._array for p in parameters]
+        views = bucket.views(flat, own)
+        versions.changed_all([flat, *views])
         if bucket.is_divided:
-            parts = zip(bucket.members, parameters, bucket.views(flat), bucket.owners)
-            for index, p, part, owner in parts:
+            for index, p, part, owner in zip(bucket.members, parameters, views, bucket.owners):
                 if owner == group.rank:
                     p._grad = Own(part, group)
                 else:
                     p._grad = Elsewhere(p._array, self._names[index], owner or 0, group)
-        elif flat is not parameters[0]._grad._array:
-            for p, part in zip(parameters, bucket.views(flat)):
-                p._grad = Tensor(part)
-        versions.changed(flat)
+        elif flat is not own[0]:
+            for p, before, part in zip(parameters, own, views):
+                if part is not before:
+                    p._grad = Tensor(part)
+
+
+def _laid(bucket: Bucket, parameters: list[Tensor]) -> Flat | None:
+    """The one memory in which the parameters of a bucket lie from now on, on the host."""
+    if bucket.alone or not bucket.on_host:
+        return None
+    flat = Flat(bucket.shapes, bucket.dtype)
+    calls: list[Any] = []
+    for index, array in zip(bucket.members, flat.arrays):
+        array[...] = parameters[index]._array
+        calls.append(partial(setattr, parameters[index], "_array", array))
+    whole(calls)
+    return flat
 
 
 class _Buffers:

@@ -9,7 +9,7 @@ import pytest
 from arrays import leaf
 
 import gpugrad as gg
-from gpugrad.engine.node import COMPLETES, add_hook
+from gpugrad.engine.node import COMPLETES, LENDS, add_hook
 
 
 def same(tensor, values):
@@ -632,3 +632,89 @@ def test_a_function_that_hooks_return_is_called_once_at_the_end_of_the_walk():
     assert events == [(9.0, 12.0)]
     (a * b * b).backward()
     assert events == [(9.0, 12.0), (18.0, 24.0)]
+
+
+# ---------------------------------------------------------------- memory for the gradient of a leaf
+
+
+def lent(shape, dtype="float64", change=None):
+    """A leaf whose first gradient is added up in memory, the memory, and the names of what came."""
+    w = gg.tensor(
+        np.arange(1.0, 1 + np.prod(shape)).reshape(shape).astype(dtype), requires_grad=True
+    )
+    memory, seen = np.full(shape, np.nan, dtype), []
+    handles = [
+        add_hook(w._node, COMPLETES, lambda: seen.append("complete")),
+        add_hook(w._node, LENDS, lambda: memory if w.grad is None else None),
+    ]
+    if change is not None:
+        handles.append(w.register_hook(change))
+    return w, memory, seen, handles
+
+
+X = np.array([[1.0, -2.0], [0.5, 3.0], [2.0, 2.0]])
+LOSSES = {
+    "once": lambda w: (w * 3).sum(),
+    "twice": lambda w: (w * w * w).sum() + w.sum(),
+    "product": lambda w: (gg.tensor(X) @ w).sum(),
+    "layer": lambda w: gg.nn.functional.linear(gg.tensor(X), w).square().sum(),
+    "layers": lambda w: gg.tanh(
+        gg.nn.functional.linear(gg.tanh(gg.nn.functional.linear(gg.tensor(X), w)), w)
+    ).sum(),
+    "row": lambda w: (w[0] * 2).sum() + w[:, 1].sum(),
+    "chosen": lambda w: gg.maximum(w, 2.5).sum(),
+    "checkpoint": lambda w: gg.checkpoint(lambda v: (v * v).sum())(w) + w.sum(),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_gradient_is_added_up_in_memory_that_is_lent(name):
+    w, memory, seen, _ = lent((2, 2))
+    other = w.detach().copy().requires_grad_()
+    LOSSES[name](w).backward()
+    LOSSES[name](other).backward()
+    assert w.grad.data is memory
+    assert seen == ["complete"]
+    np.testing.assert_array_equal(memory, other.grad.numpy())
+    LOSSES[name](w).backward()  # to what is there
+    LOSSES[name](other).backward()
+    assert w.grad.data is memory
+    np.testing.assert_array_equal(memory, other.grad.numpy())
+
+
+def test_memory_that_is_lent_is_for_backward_alone():
+    w, memory, _, _ = lent((2, 2))
+    (g,) = gg.gradients((w * w).sum(), [w])
+    assert w.grad is None
+    (w * w).sum().backward(create_graph=True)
+    assert g.data is not memory
+    assert w.grad.data is not memory
+    assert np.isnan(memory).all()
+
+
+def test_what_a_hook_gives_in_place_of_a_gradient_is_not_in_the_memory():
+    w, memory, _, _ = lent((2, 2), change=lambda g: g * 2)
+    (w * 3).sum().backward()
+    assert w.grad.data is not memory
+    assert w.grad.tolist() == [[6.0, 6.0], [6.0, 6.0]]
+
+
+def test_halves_are_not_added_up_in_memory_that_is_lent():
+    w, memory, seen, _ = lent((2, 2), "float16")
+    (w * w + w + w).sum().backward()
+    assert w.grad.data is not memory
+    assert seen == ["complete"]
+
+
+def test_a_pass_that_fails_leaves_no_gradient_in_memory_that_is_lent():
+    w, _, seen, _ = lent((2, 2))
+
+    def fail(g):
+        raise ValueError("bad")
+
+    y = w * 2
+    y.register_hook(fail)
+    with pytest.raises(ValueError, match="bad"):
+        (y.sum() + w.sum()).backward()
+    assert w.grad is None
+    assert not seen

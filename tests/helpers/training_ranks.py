@@ -224,8 +224,16 @@ class Traffic:
         self.shares["all_reduce"] = 2
         self.bytes = 0.0
         self.names = set()
+        self.packed = 0  # how often arrays were copied into a message
 
     def __enter__(self):
+        self._packed = buckets.Bucket._packed
+
+        def counting(bucket, arrays):
+            self.packed += 1
+            return self._packed(bucket, arrays)
+
+        buckets.Bucket._packed = counting
         self._engine = group().engine(None)
         for name, share in self.shares.items():
             setattr(self._engine, name, self._counting(name, getattr(self._engine, name), share))
@@ -240,6 +248,7 @@ class Traffic:
         return counting
 
     def __exit__(self, *_):
+        buckets.Bucket._packed = self._packed
         for name in self.shares:
             delattr(self._engine, name)
 
@@ -253,6 +262,7 @@ def divided():
         with Traffic() as traffic:
             loss_of(model, share()).backward()
             optimizer.step()
+        found["copied"] = found.get("copied", 0) + parallel.all_reduce(traffic.packed)
         found["bytes"].append(traffic.bytes)
         found["names"].append(sorted(traffic.names))
         # Of the same parameters, by both.

@@ -86,6 +86,12 @@ def test_a_step_of_a_divided_optimizer_sends_as_many_bytes_as_one_that_is_not(tw
     assert four["divided"]["names"][1] == ["all_gather", "broadcast", "reduce", "reduce_scatter"]
 
 
+def test_nothing_is_copied_into_messages(one, two, four):
+    """Neither gradients nor parameters: they lie where they are sent from, by rank too."""
+    for found in (one, two, four):
+        assert found["divided"]["copied"] == 0
+
+
 def test_norms_are_those_of_the_gradients_of_all_ranks(one, two, four):
     for found in (one, two, four):
         for order in ("2", "3", "inf"):
