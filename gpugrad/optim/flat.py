@@ -30,7 +30,7 @@ class Flat:
         self.memory = np.empty(sum(sizes), dtype)
         self._starts = [0, *accumulate(sizes)]
         # Not views of the memory, whose changes and references NumPy would count together.
-        raw, width = memoryview(self.memory.view(np.uint8)), self.memory.itemsize
+        raw, width = self.memory.view(np.uint8).data, self.memory.itemsize
         self._owners = [
             np.frombuffer(raw[start * width : (start + size) * width], dtype)
             if size

@@ -18,6 +18,7 @@ from gpugrad.engine.modes import recording, tracing
 from gpugrad.engine.node import COMPLETES, LENDS, Handle, add_hook, next_serial
 from gpugrad.errors import CompileError, DTypeError, GradientError, ParallelError
 from gpugrad.nn import Module
+from gpugrad.optim.apply import separate
 from gpugrad.optim.divided import Elsewhere, Own, refuse_another_pass
 from gpugrad.optim.flat import Flat
 from gpugrad.parallel.agreement import check_alike
@@ -219,7 +220,9 @@ class _Reducer:
         arrays = [p.data for p in self._parameters]
         self.buckets = cut(arrays, order, owners, self._group.size)
         self._of = {i: bucket for bucket in self.buckets for i in bucket.members}
-        self._storage = [_laid(bucket, self._parameters) for bucket in self.buckets]
+        parts = list(dict.fromkeys(self._model.module._state().values()))
+        alone = dict(zip(parts, separate([part.data for part in parts])))
+        self._storage = [_laid(bucket, self._parameters, alone) for bucket in self.buckets]
         self._handles = [
             add_hook(p._node, COMPLETES, partial(self._arrive, index))
             for index, p in enumerate(self._parameters)
@@ -347,15 +350,19 @@ class _Reducer:
                     p._grad = Tensor(part)
 
 
-def _laid(bucket: Bucket, parameters: list[Tensor]) -> Flat | None:
-    """The one memory in which the parameters of a bucket lie from now on, on the host."""
-    if bucket.alone or not bucket.on_host:
+def _laid(bucket: Bucket, parameters: list[Tensor], alone: dict[Tensor, bool]) -> Flat | None:
+    """The one memory in which the parameters of a bucket lie from now on, on the host.
+
+    Not if one of them shares its memory with another part of the model, as ``alone`` says.
+    """
+    members = [parameters[index] for index in bucket.members]
+    if bucket.alone or not bucket.on_host or not all(alone.get(p, True) for p in members):
         return None
     flat = Flat(bucket.shapes, bucket.dtype)
     calls: list[Any] = []
-    for index, array in zip(bucket.members, flat.arrays):
-        array[...] = parameters[index]._array
-        calls.append(partial(setattr, parameters[index], "_array", array))
+    for p, array in zip(members, flat.arrays):
+        array[...] = p._array
+        calls.append(partial(setattr, p, "_array", array))
     whole(calls)
     return flat
 

@@ -1,6 +1,6 @@
 """What each rank does in test_data_parallel.py: a dict of results, which rank 0 prints as JSON.
 
-``mpiexec -n N python training_ranks.py FOLDER DEVICE CHECKS`` runs some checks in one start.
+``mpiexec -n N python training_ranks.py FOLDER DEVICES CHECKS`` runs some checks in one start.
 """
 
 import copy
@@ -426,6 +426,7 @@ def going_on(folder):
 
 CHECKS = (equivalence, bits, names, buffers, draws, order, states, divided, refusals, training)
 WITH_FOLDER = (stopping, going_on)
+ON_ALL_DEVICES = (equivalence, buffers, draws, states, training)
 
 
 def faults(what):
@@ -449,12 +450,17 @@ def faults(what):
     print("finished", flush=True)
 
 
-def main(folder, device, wanted):
-    parallel.init(device, timeout=60)
+def main(folder, devices, wanted):
+    """All checks on the first device, those that other devices make on the others."""
+    first, *others = devices
+    parallel.init(first, timeout=60)
     found = {check.__name__: check() for check in CHECKS if check.__name__ in wanted}
     for check in WITH_FOLDER:
         if check.__name__ in wanted:
             found[check.__name__] = check(folder)
+    for device in others:
+        parallel.init(device)
+        found[device] = {check.__name__: check() for check in ON_ALL_DEVICES}
     if parallel.rank() == 0:
         print(json.dumps(found))
 
@@ -463,4 +469,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "faults":
         faults(sys.argv[2])
     else:
-        main(sys.argv[1], sys.argv[2], sys.argv[3:])
+        main(sys.argv[1], sys.argv[2].split(","), sys.argv[3:])

@@ -16,6 +16,7 @@ from repository import ROOT
 
 ROWS = 14  # of the data set that is shared
 FEW = ("equivalence", "order", "divided", "training")  # what one and four ranks do
+ON_HOST = ["cpu", *(["sim"] if "sim" in DEVICES else [])]
 ALL = (*FEW, "bits", "names", "buffers", "draws", "states", "refusals")
 
 pytestmark = needs_mpi
@@ -33,7 +34,7 @@ def run(ranks, folder, *checks, device="cpu"):
 def two(tmp_path_factory):
     """Two ranks, which leave checkpoints of a training that was stopped."""
     folder = tmp_path_factory.mktemp("two")
-    return run(2, folder, *ALL, "stopping") | {"folder": folder}
+    return run(2, folder, *ALL, "stopping", device=",".join(ON_HOST)) | {"folder": folder}
 
 
 def others(two, tmp_path_factory, ranks):
@@ -223,8 +224,9 @@ def test_digits_train_in_parallel():
 
 
 @pytest.mark.parametrize("device", [device for device in DEVICES if device != "cpu"])
-def test_other_devices_train_alike(device, tmp_path, one):
-    found = run(2, tmp_path, "equivalence", "buffers", "draws", "states", "training", device=device)
+def test_other_devices_train_alike(device, tmp_path, one, two):
+    checks = [check.__name__ for check in training_ranks.ON_ALL_DEVICES]
+    found = two[device] if device in ON_HOST else run(2, tmp_path, *checks, device=device)
     for name in ("plain", "accumulated", "normalized", "sharded"):
         np.testing.assert_allclose(
             found["equivalence"][name], one["equivalence"][name], rtol=0, atol=1e-12

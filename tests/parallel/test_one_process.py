@@ -250,6 +250,19 @@ def test_gradients_and_parameters_that_somebody_replaces_are_used():
             np.testing.assert_array_equal(a, b, err_msg=what)
 
 
+def test_parameters_that_share_memory_go_on_sharing_it():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    whole = np.ones((3, 2), np.float32)
+    model[0].weight.data, model[1].weight.data = whole[:2], whole[1:]
+    assert np.shares_memory(model[0].weight.data, model[1].weight.data)
+    model = parallel.DataParallel(model)
+    optimizer = gg.optim.SGD(model.parameters(), lr=0.1)
+    model(gg.ones((1, 2))).sum().backward()
+    optimizer.step()
+    first, second = (layer.weight for layer in model.module)
+    assert first[1].tolist() == second[0].tolist() != [1.0, 1.0]
+
+
 def test_a_change_of_one_parameter_is_none_of_another():
     """They lie in one memory, and a graph needs the other one."""
     model = parallel.DataParallel(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))
