@@ -245,6 +245,28 @@ def calls_that_do_not_block_keep_their_order(world):
 
 
 @check
+def parts_may_have_several_lengths(world):
+    """Also none at all, and of several axes, of which the first one is cut."""
+    lengths = [3 * rank for rank in range(world.size)]
+    part = slice(sum(lengths[: world.rank]), sum(lengths[: world.rank + 1]))
+    for shape in ((sum(lengths),), (sum(lengths), 2)):
+        values = world.all(*shape)
+        engine = group().engine(world.raw(values[0]))
+        for op in ("sum", "mean"):
+            buffer = world.raw(values[world.rank].copy())
+            engine.reduce_scatter(buffer, op, lengths=lengths, block=False).wait()
+            equal(buffer[part], reductions(values)[op][part])
+            buffer = world.raw(values[world.rank].copy())
+            engine.reduce(buffer, 1, op, block=False).wait()
+            if world.rank == 1:
+                equal(buffer, reductions(values)[op])
+        buffer = world.raw(values[world.rank].copy())
+        engine.all_gather(buffer, lengths=lengths, block=False).wait()
+        owners = np.repeat(np.arange(world.size), lengths)
+        equal(buffer, values[owners, np.arange(len(owners))])
+
+
+@check
 def all_learn_of_any(world):
     assert parallel.any_rank(world.rank == 1) is True
     assert parallel.any_rank(False) is False

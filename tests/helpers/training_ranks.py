@@ -19,7 +19,7 @@ from gpugrad.parallel.group import group
 
 nn, parallel = gg.nn, gg.parallel
 STEPS, ROWS, HIDDEN = 100, 24, 16
-buckets.ALONE = 1000  # bytes, so that the small network here has a parameter that travels alone
+ALONE = 1000  # bytes, so that the small network here has a parameter that travels alone
 DATA = np.random.default_rng(5)
 X = DATA.normal(size=(ROWS, 5))
 Y = np.sin(X.sum(axis=1, keepdims=True))
@@ -466,6 +466,7 @@ def main(folder, devices, wanted):
 
 
 if __name__ == "__main__":
+    buckets.ALONE = ALONE
     if sys.argv[1] == "faults":
         faults(sys.argv[2])
     else:
