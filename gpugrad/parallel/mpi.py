@@ -88,7 +88,7 @@ class MPIEngine(Engine):
             if lengths is None:
                 self._data.Reduce_scatter_block(wide, part, _OPS[op])
             else:
-                self._data.Reduce_scatter(wide, part, lengths, _OPS[op])
+                self._data.Reduce_scatter(wide, part, _counts(wide, lengths), _OPS[op])
             self._finish(part, own, op)
 
         return self._run(f"reduce_scatter {op!r}", array, note, move, block)
@@ -104,7 +104,7 @@ class MPIEngine(Engine):
                 self._data.Allgather(MPI.IN_PLACE, _bytes(array))
             else:
                 raw, kind = _bytes(array)
-                counts = [length * (raw.size // array.shape[0]) for length in lengths]
+                counts = _counts(raw.reshape(array.shape[0], -1), lengths)
                 self._data.Allgatherv(MPI.IN_PLACE, [raw, counts, None, kind])
 
         return self._run("all_gather", array, note, move, block)
@@ -267,6 +267,11 @@ def cuda_aware() -> bool:
             continue
         return bool(asked())
     return False
+
+
+def _counts(array: Any, lengths: Sequence[int]) -> list[int]:
+    """How many elements are in the parts into which the first axis of an array is cut."""
+    return [length * (array.size // max(array.shape[0], 1)) for length in lengths]
 
 
 def _bytes(array: Any) -> Any:
