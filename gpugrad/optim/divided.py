@@ -81,13 +81,20 @@ class Parts:
 
     def __init__(self, group: Any, own: list[Any], whole: list[Any], likes: list[Any]) -> None:
         self._group, self.own, self.whole = group, own, whole
-        self.device, self.namespace = device_of(likes[0]), namespace_of(likes[0])
+        self.devices = list(dict.fromkeys(map(device_of, likes)))
+        self.device, self.namespace = self.devices[0], namespace_of(likes[0])
         self.dtype = np.result_type(*(array.dtype for array in (*likes, *whole)))
 
     def join(self, number: Any, op: str) -> Any:
-        """The reduction of each process's number, a raw one on the device, as a 0-d array."""
-        with self.device.activate():
-            array = self.namespace.module.array(number)
+        """The reduction of each process's number, as a 0-d array on the number's device.
+
+        A Python number is taken to be on the first of ``devices``.
+        """
+        device, namespace = self.device, self.namespace
+        if hasattr(number, "dtype") and not isinstance(number, np.generic):
+            device, namespace = device_of(number), namespace_of(number)
+        with device.activate():
+            array = namespace.module.array(number)
             self._group.engine(array).all_reduce(array, op, note="a number of divided gradients")
         return array
 

@@ -111,7 +111,8 @@ class GradScaler:
         grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
         parts = parts_of(there := [g for g in grads if g is not None])
         arrays = [g.data for g in there] if parts is None else [*parts.own, *parts.whole]
-        gradients: dict[Device, list[Any]] = {} if parts is None else {parts.device: []}
+        devices = [] if parts is None else parts.devices  # also where other processes have all
+        gradients: dict[Device, list[Any]] = {device: [] for device in devices}
         for array in arrays:
             if array.dtype == HALF:
                 raise ArgumentError(
@@ -132,7 +133,8 @@ class GradScaler:
         calls.append(partial(setitem, self._found, optimizer, found))
         versions.change(calls, arrays)
         if parts is not None:
-            found[parts.device] = parts.join(found[parts.device], "max")
+            for device in devices:
+                found[device] = parts.join(found[device], "max")
 
     def _unscaling(self, device: Device, arrays: list[Any]) -> tuple[Any, list[Any]]:
         """Calls that unscale the gradients on one device, and whether they are not finite."""
