@@ -185,13 +185,6 @@ def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
         return np.reshape(array, shape, copy=False)
     except ValueError:
         return None
-    except TypeError:  # NumPy 2.0, which has no copy=
-        view = array.view()
-    try:
-        view.shape = shape
-    except AttributeError:
-        return None
-    return view
 
 
 def _is_basic(part: Any) -> bool:

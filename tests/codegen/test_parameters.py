@@ -168,6 +168,10 @@ def outcome(device, op, sample, words):
     ("op", "sample", "word", "value"),
     [pytest.param(*case, id=f"{case[0].name}-{case[2]}") for case in parameter_cases()],
 )
+@pytest.mark.filterwarnings(  # errors since NumPy 2.3
+    "ignore:In future, it will be an error for 'np.bool' scalars:DeprecationWarning",
+    "ignore:Passing booleans as partition index:DeprecationWarning",
+)
 def test_another_value_gives_another_result(op, sample, word, value, device):
     values = [1, True] if op.checks.slow else values_near(value)
     for number in (*values, *values[::-1]):

@@ -1,6 +1,5 @@
 """The pictures of gg.draw: what is where in them, and what a long graph folds into."""
 
-import importlib.util
 import itertools
 import os
 import re
@@ -9,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from repository import ROOT
+from repository import ROOT, load_script
 
 import gpugrad as gg
 from gpugrad.inspect.layout import layered
@@ -211,9 +210,7 @@ def test_any_name_comes_out_of_a_picture_as_it_went_in(name):
 
 def test_the_pictures_in_the_docs_are_what_is_drawn_today():
     """After a change of how pictures or pages look: python ci/pictures.py."""
-    spec = importlib.util.spec_from_file_location("pictures", ROOT / "ci" / "pictures.py")
-    pictures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pictures)
+    pictures = load_script("pictures")
     assert pictures.stale(pictures.transformer().picture("html").decode()) == []
     used = set(re.findall(r"\(pictures/([\w.]+)\)", "".join(
         path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")

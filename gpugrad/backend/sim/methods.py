@@ -239,8 +239,7 @@ def _dlpack(
             "CPU (dl_device=(1, 0)), or use .get()"
         )
     on_sync("dlpack")
-    versions = {} if max_version is None else {"max_version": max_version}  # from NumPy 2.1 on
-    return self._data.copy().__dlpack__(**versions)
+    return self._data.copy().__dlpack__(max_version=max_version)
 
 
 # Methods

@@ -237,7 +237,11 @@ OPERATORS = {
 def test_operators_promote_as_numpy_2(operator, dtype, other):
     host = numpy.arange(1, 5).astype(dtype)
     device = xp.asarray(host)
-    same(operator(device, other), operator(host, other))
+    power = operator is OPERATORS["pow"] and isinstance(other, numpy.generic)
+    if not (
+        power and numpy.lib.NumpyVersion(numpy.__version__) < "2.3.0"
+    ):  # kept the array's dtype
+        same(operator(device, other), operator(host, other))
     same(operator(other, device), operator(other, host))
     same(operator(device, device), operator(host, host))
 
