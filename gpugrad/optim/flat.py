@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Flat", "run_of"]
+__all__ = ["Flat", "in_order", "run_of"]
 
 _flats: dict[int, "weakref.ref[Flat]"] = {}  # by the identity of their arrays
 
@@ -48,6 +48,10 @@ class Flat:
         of_owner = getrefcount(self._owners[place]) - 1  # without that of the array
         return getrefcount(self.arrays[place]) <= _ALONE >= of_owner
 
+    def place(self, array: Any) -> int:
+        """Which of the arrays this is."""
+        return self._places[id(array)]
+
     def run(self, arrays: Sequence[Any]) -> Any:
         """The part of the memory that some arrays make up; None where they do not, in order."""
         first = self._places.get(id(arrays[0]), len(self.arrays))
@@ -64,6 +68,17 @@ def run_of(arrays: Sequence[Any]) -> Any:
     reference = _flats.get(id(arrays[0]))
     flat = None if reference is None else reference()
     return None if flat is None else flat.run(arrays)
+
+
+def in_order(tensors: Sequence[Any]) -> list[Any]:
+    """Tensors, those of a `Flat` in its order and beside each other."""
+
+    def place(tensor: Any) -> tuple[int, int]:
+        reference = _flats.get(id(tensor.data))
+        flat = None if reference is None else reference()
+        return (0, 0) if flat is None else (id(flat), flat.place(tensor.data))
+
+    return sorted(tensors, key=place)
 
 
 def _forget(identities: tuple[int, ...]) -> None:

@@ -31,6 +31,7 @@ from gpugrad.optim.apply import (
     takes,
     working_dtype,
 )
+from gpugrad.optim.flat import in_order
 from gpugrad.optim.loading import loaded_groups, loaded_states
 from gpugrad.optim.parameters import check_parameter, groups_of, named
 from gpugrad.optim.settings import setting
@@ -354,7 +355,7 @@ class Optimizer:
                 batch.setdefault(key, []).append(p)
         cls = type(self)
         for members in small.values():
-            for part in buckets_of(members):
+            for part in buckets_of(in_order(members)):
                 entries = [self._state[p] for p in part]
                 _, values = self._advance(group, self._clock(entries[0]))
                 own = self._with_master(group, part[0], names)

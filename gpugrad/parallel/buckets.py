@@ -38,10 +38,13 @@ class Bucket:
         owners: Sequence[int | None] | None = None, size: int = 1,
     ) -> None:  # fmt: skip
         ranks = {index: None if owners is None else owners[index] for index in members}
-        # Those that an optimizer updates together lie beside each other as well.
-        self.members = tuple(
-            sorted(members, key=lambda i: (ranks[i] or 0, arrays[i].size > SMALL, i))
-        )
+
+        # Those that an optimizer updates together lie beside each other as well: the small ones,
+        # and among them matrices, and vectors, which are often without weight decay.
+        def place(i: int) -> tuple[int, bool, bool, int]:
+            return ranks[i] or 0, arrays[i].size > SMALL, arrays[i].ndim < 2, i
+
+        self.members = tuple(sorted(members, key=place))
         members = self.members
         self.owners = [ranks[index] for index in members]
         self.root = self.owners[0] if len(set(self.owners)) == 1 else None

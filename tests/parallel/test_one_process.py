@@ -193,22 +193,34 @@ def network():
     return nn.Sequential(nn.Linear(4, 200), nn.ReLU(), nn.Linear(200, 120), nn.Linear(120, 3))
 
 
+def grouped(parameters):
+    """As many do: vectors without weight decay."""
+    listed = list(parameters)
+    vectors = [p for p in listed if p.ndim < 2]
+    return [
+        {"params": [p for p in listed if p.ndim > 1]},
+        {"params": vectors, "weight_decay": 0.1},
+    ]
+
+
+@pytest.mark.parametrize("groups", [lambda parameters: parameters, grouped])
 @pytest.mark.parametrize("divided", [False, True])
 @pytest.mark.parametrize("optimizer", [gg.optim.SGD, gg.optim.AdamW])
-def test_a_step_copies_nothing(optimizer, divided, copies):
+def test_a_step_copies_nothing(optimizer, divided, groups, copies):
     """Gradients are added up where they are sent from and where the optimizer reads them."""
     model = parallel.DataParallel(network())
-    made = optimizer(model.parameters(), lr=0.01)
+    made = optimizer(groups(model.parameters()), lr=0.01)
     made = parallel.shard(made) if divided else made
     trained(model, made, 1)
     copies.clear()
     trained(model, made, 2)
     assert copies == []
-    (bucket,) = made._layouts[0].buckets
-    assert bucket._p is run_of([p.data for p in bucket.tensors])  # the parameters' own memory
-    assert bucket._g is run_of([p.grad.data for p in bucket.tensors])
-    assert len(bucket.tensors) == 5
-    assert not any(call.func is setitem for call in bucket._calls)
+    buckets = [bucket for layout in made._layouts for bucket in layout.buckets]
+    assert sum(len(bucket.tensors) for bucket in buckets) == 5
+    for bucket in buckets:
+        assert bucket._p is run_of([p.data for p in bucket.tensors])  # the parameters' own memory
+        assert bucket._g is run_of([p.grad.data for p in bucket.tensors])
+        assert not any(call.func is setitem for call in bucket._calls)
 
 
 @pytest.mark.parametrize("optimizer", [gg.optim.SGD, gg.optim.AdamW])
