@@ -22,9 +22,12 @@ ALL = (*FEW, "bits", "names", "buffers", "draws", "states", "refusals")
 pytestmark = needs_mpi
 
 
-def run(ranks, folder, *checks, device="cpu"):
+def start(ranks, folder, *checks, device="cpu"):
+    return mpiexec(ranks, "-W", "error", training_ranks.__file__, folder, device, *checks)
+
+
+def found_by(started):
     """What rank 0 has found."""
-    started = mpiexec(ranks, "-W", "error", training_ranks.__file__, folder, device, *checks)
     output = started.communicate(timeout=240)[0]
     assert started.returncode == 0, output
     return json.loads(output.splitlines()[-1])
@@ -34,23 +37,29 @@ def run(ranks, folder, *checks, device="cpu"):
 def two(tmp_path_factory):
     """Two ranks, which leave checkpoints of a training that was stopped."""
     folder = tmp_path_factory.mktemp("two")
-    return run(2, folder, *ALL, "stopping", device=",".join(ON_HOST)) | {"folder": folder}
-
-
-def others(two, tmp_path_factory, ranks):
-    folder = tmp_path_factory.mktemp("others") / "checkpoints"
-    shutil.copytree(two["folder"], folder)
-    return run(ranks, folder, *(ALL if ranks == 1 else FEW), "going_on")
+    started = start(2, folder, *ALL, "stopping", device=",".join(ON_HOST))
+    return found_by(started) | {"folder": folder}
 
 
 @pytest.fixture(scope="module")
-def one(two, tmp_path_factory):
-    return others(two, tmp_path_factory, 1)
+def others(two, tmp_path_factory):
+    """One rank and four, at the same time, which go on from the checkpoints of two."""
+    started = {}
+    for ranks, checks in ((1, ALL), (4, FEW)):
+        folder = tmp_path_factory.mktemp("others") / "checkpoints"
+        shutil.copytree(two["folder"], folder)
+        started[ranks] = start(ranks, folder, *checks, "going_on")
+    return {ranks: found_by(one) for ranks, one in started.items()}
 
 
 @pytest.fixture(scope="module")
-def four(two, tmp_path_factory):
-    return others(two, tmp_path_factory, 4)
+def one(others):
+    return others[1]
+
+
+@pytest.fixture(scope="module")
+def four(others):
+    return others[4]
 
 
 SHARDED = {
@@ -226,7 +235,9 @@ def test_digits_train_in_parallel():
 @pytest.mark.parametrize("device", [device for device in DEVICES if device != "cpu"])
 def test_other_devices_train_alike(device, tmp_path, one, two):
     checks = [check.__name__ for check in training_ranks.ON_ALL_DEVICES]
-    found = two[device] if device in ON_HOST else run(2, tmp_path, *checks, device=device)
+    found = (
+        two[device] if device in ON_HOST else found_by(start(2, tmp_path, *checks, device=device))
+    )
     for name in ("plain", "accumulated", "normalized", "sharded"):
         np.testing.assert_allclose(
             found["equivalence"][name], one["equivalence"][name], rtol=0, atol=1e-12
