@@ -157,8 +157,8 @@ class Batched:
 
 
 _CHOOSE = (
-    "Write gg.where(condition, a, b) in place of `if condition`, or compute what is asked for "
-    "outside of the function that vmap was given"
+    "Write gg.where(condition, a, b) in place of `if condition`, gg.take(x, k + gg.arange(n)) in "
+    "place of x[k : k + n], or compute what is asked for outside of the function given to vmap"
 )
 _OUTSIDE = (
     "Compute it outside of the function that vmap was given, write gg.asarray(array)[i] for an "

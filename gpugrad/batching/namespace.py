@@ -214,9 +214,10 @@ class Batching(Namespace):
         own = _type(self.lifts)
         if a.__class__ is own and b.__class__ is own and a.level == b.level:
             of_a, of_b = a.shape, b.shape
-            outer = len(of_a) == 2 == len(of_b) and of_a[1] == 1 == of_b[0]
-            if outer and a.dtype == b.dtype and a.dtype.kind in "fc":
-                return own(self.lifts.outer_products(a.array, b.array), a.level)
+            if len(of_a) == 2 == len(of_b) and of_a[1] == 1 == of_b[0]:
+                alone = own not in (a.array.__class__, b.array.__class__)  # of one level
+                if alone and a.dtype == b.dtype and a.dtype.kind in "fc":
+                    return own(self.lifts.outer_products(a.array, b.array), a.level)
         return general(a, b)
 
     def _alike(self, name: str) -> Callable[..., Any]:

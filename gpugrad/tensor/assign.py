@@ -82,6 +82,10 @@ class Selection:
     def __repr__(self) -> str:
         return f"<elements of a tensor of shape {self._tensor.shape}: get, set, add, ...>"
 
+    def __getattr__(self, name: str) -> Any:
+        advice = f". Write {_INSTEAD[name]}" if name in _INSTEAD else ""
+        raise AttributeError(f"at[] has no method {name!r}{advice}")
+
     def get(self) -> Tensor:
         """The elements: x[index]."""
         return getitem(self._tensor, self._index)
@@ -127,6 +131,16 @@ class Selection:
             if repeated.most:
                 return repeated.combined(x, v, combine)
         return _replaced(x, combine(getitem(x, index), v), index)
+
+
+# Methods of JAX's that have no like here.
+_INSTEAD = {
+    "apply": "x.at[index].set(f(x[index]))",
+    "divide": "x.at[index].multiply(1 / value)",
+    "mul": "x.at[index].multiply(value)",
+    "power": "x.at[index].set(x[index] ** value)",
+    "subtract": "x.at[index].add(-value)",
+}
 
 
 class _Repeated:

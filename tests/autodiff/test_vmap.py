@@ -376,6 +376,8 @@ def test_python_that_depends_on_a_value_raises_with_its_line():
 
     with pytest.raises(BatchError, match=r"test_vmap.py.*decides by a value.*gg.where"):
         gg.vmap(f)(X)
+    with pytest.raises(BatchError, match=r"gg\.take\(x, k \+ gg\.arange\(n\)\)"):
+        gg.vmap(lambda k: gg.tensor(X)[k : k + 2])(np.arange(3))
     for read in (float, int, np.asarray, lambda x: x.item(), lambda x: x.numpy()):
         with pytest.raises(BatchError, match="is asked for"):
             gg.vmap(lambda x, read=read: read(x[0]))(X)

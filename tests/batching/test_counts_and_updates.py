@@ -190,6 +190,11 @@ def test_outer_products_of_each_element(dtype):
         one = gg.vmap(way, (0, None))(x, rows[0])
         np.testing.assert_array_equal(one, x[:, :, None] * rows[0])
 
+    table = gg.vmap(lambda a: gg.vmap(lambda b: a[:, None] * b[None, :])(rows))(x)
+    np.testing.assert_array_equal(table, np.stack([x[:, :, None] * row for row in rows], axis=1))
+    table = gg.vmap(lambda a: gg.vmap(lambda b: (a * b[0])[:, None] * (b * a[0])[None, :])(rows))(x)
+    assert table.shape == (4, 4, 3, 5)
+
     def loss(w, x):
         y = abs(x @ w) ** 2
         return y.sum()

@@ -940,3 +940,12 @@ def test_a_negative_zero_keeps_its_sign(zero, device):
     moved = [ones, gg.ones(2, dtype=dtype).at[0].set(zero), gg.asarray(zero), gg.full(2, zero)]
     signs = [np.signbit(t.cpu().numpy().real).tolist() for t in moved]
     assert signs == [[False, True, True], [True, False], True, [True, True]]
+
+
+@pytest.mark.parametrize("name", ["apply", "divide", "mul", "power", "subtract"])
+def test_methods_of_other_libraries_say_what_to_write(name):
+    with pytest.raises(
+        AttributeError, match=rf"at\[\] has no method '{name}'\. Write x\.at\[index"
+    ):
+        getattr(gg.ones(3).at[0], name)
+    assert not hasattr(gg.ones(3).at[0], "else")
