@@ -21,7 +21,10 @@ from gpugrad.engine.record import directly
 from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import Tensor
 
-__all__ = ["Level", "are_running", "as_before", "entered", "left", "running", "shared"]
+__all__ = [
+    "Level", "are_running", "as_before", "entered", "inside", "left", "running", "shared", "since",
+    "taken_out", "with_levels", "without_levels",
+]  # fmt: skip
 
 
 class Level:
@@ -52,6 +55,31 @@ def running(size: int, randomness: str = "same") -> Iterator[Level]:
     finally:
         levels.set(before)
         detours.release(_sharing, level)
+
+
+@contextmanager
+def inside(own: Sequence[Level]) -> Iterator[None]:
+    """A block inside of levels, which may have ended, beside those that are running."""
+    before, holder = levels.get(), Level(0)
+    try:
+        merged = {level.number: level for level in (*before, *own)}
+        levels.set(tuple([merged[number] for number in sorted(merged)]))
+        detours.hold(_sharing, holder, rank=2)
+        yield
+    finally:
+        levels.set(before)
+        detours.release(_sharing, holder)
+
+
+@contextmanager
+def since(serial: int) -> Iterator[None]:
+    """A block inside of those levels alone that run since a node was made."""
+    before = levels.get()
+    try:
+        levels.set(tuple([one for one in before if one.number > serial]))
+        yield
+    finally:
+        levels.set(before)
 
 
 def are_running() -> bool:
@@ -120,6 +148,12 @@ def left(tensor: Tensor, level: int, axis: int, size: int) -> Tensor:
     return FUNCTIONS["moveaxis"](whole, 0, axis) if axis else whole
 
 
+def taken_out(tensor: Tensor, level: int, axis: int, size: int) -> Tensor:
+    """As `left`, for a tensor that goes on inside, too: its gradient has the hidden axis."""
+    parameters = {"level": level, "axis": axis, "size": size}
+    return _linked(LEAVE, tensor, leave(tensor._array, level, axis, size), parameters)
+
+
 def has_level(array: Any, level: int) -> bool:
     """Whether an array has a hidden axis of a level."""
     while isinstance(array, Batched):
@@ -136,6 +170,20 @@ def _linked(op: Op, tensor: Tensor, array: Any, parameters: dict[str, Any]) -> T
         return Tensor(array)
     xp = namespace_of(array)
     return Tensor(array, Node(op, (node,), (node,), None, xp, array.shape, array.dtype, parameters))
+
+
+def without_levels(x: Any, own: Sequence[Level]) -> Any:
+    """A Tensor or a raw array, whose hidden axes of some levels become the first of its own."""
+    for level in reversed(own):
+        x = _leave_any(x, level.number, 0, level.size)
+    return x
+
+
+def with_levels(x: Any, own: Sequence[Level]) -> Any:
+    """The inverse of `without_levels`."""
+    for level in own:
+        x = _enter_any(x, level.number, 0, level.size)
+    return x
 
 
 # Rules over Tensors and over raw arrays: these ops are no functions of a namespace.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from gpugrad.autodiff import tree
+from gpugrad.autodiff.batched_scan import over_levels
 from gpugrad.autodiff.checkpoint import checkpoint as checkpointed
-from gpugrad.autodiff.levels import are_running
 from gpugrad.autodiff.run import check_function
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.modes import tracing
+from gpugrad.engine.modes import levels, tracing
 from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import concat, stack
 from gpugrad.tensor import Tensor
@@ -63,9 +63,8 @@ def scan(
     if checkpoint is not None:
         return _in_segments(f, init, leaves, structure, count, reverse, checkpoint)
     session = tracing.get()
-    if session is not None and not are_running():  # over a batch, a loop of Python is recorded
-        result: tuple[Any, Any] = session.scan(f, init, leaves, structure, count, reverse)
-        return result
+    if session is not None:
+        return _recorded(session, f, init, leaves, structure, count, reverse)
     slices = [_slices(leaf) for leaf in leaves]
     carry, begun, rows = init, False, []
     order = range(count)
@@ -76,6 +75,25 @@ def scan(
         carry, begun = after, True
         rows.append(y)
     return carry, _stacked(rows[::-1] if reverse else rows)
+
+
+def _recorded(
+    session: Any, f: Any, init: Any, leaves: Sequence[Any], structure: tree.Tree, count: int,
+    reverse: bool,
+) -> tuple[Any, Any]:  # fmt: skip
+    """The scan as a loop of a program, over whole batches inside of `vmap`."""
+
+    def checked(carry: Any, x: Any) -> tuple[Any, Any]:
+        after, y = pair(f(carry, x))
+        check_carry(carry, after, False)
+        return after, y
+
+    def scan(f: Any, init: Any, leaves: Sequence[Any], structure: tree.Tree) -> tuple[Any, Any]:
+        result: tuple[Any, Any] = session.scan(f, init, leaves, structure, count, reverse, running)
+        return result
+
+    running = levels.get()
+    return over_levels(scan, checked, init, leaves, structure)
 
 
 def _length(leaves: Sequence[Any], structure: tree.Tree, length: int | None) -> int:

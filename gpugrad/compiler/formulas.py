@@ -93,10 +93,13 @@ def _add_item(xp: Any, x: Any, index: Any, value: Any) -> Any:
 
 
 def _full_like(xp: Any, x: Any, fill: Any, /, dtype: Any = None, shape: Any = None) -> Any:
-    shape = x.shape if shape is None else shape
-    if math.prod(shape) > FEW:
-        raise NotImplementedError("a constant that takes memory")
-    return np.full(shape, fill, x.dtype if dtype is None else dtype)
+    shape, dtype = x.shape if shape is None else shape, x.dtype if dtype is None else dtype
+    if math.prod(shape) <= FEW:
+        return np.full(shape, fill, dtype)
+    if not x.size:
+        raise NotImplementedError("there is no element to be replaced by the number")
+    one = xp.ones_like(x.reshape(-1)[:1]).astype(dtype) * dtype.type(fill)
+    return xp.copy(xp.broadcast_to(one, shape))
 
 
 FORMULAS_OF_STEPS: dict[str, Callable[..., Any]] = {

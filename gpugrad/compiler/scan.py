@@ -19,9 +19,9 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.checkpoint import arrays_of
-from gpugrad.autodiff.levels import are_running
+from gpugrad.autodiff.levels import Level, are_running, since, with_levels, without_levels
 from gpugrad.autodiff.run import PLAIN, connect, inside_since
-from gpugrad.autodiff.scan import check_carry, pair
+from gpugrad.autodiff.scan import check_carry
 from gpugrad.backend.device import default_device, device_of
 from gpugrad.backend.device import device as home
 from gpugrad.backend.namespace import namespace_of
@@ -37,7 +37,7 @@ from gpugrad.engine.hooks import silenced
 from gpugrad.engine.modes import enable_grad, in_rules, recording, running_again
 from gpugrad.engine.node import next_serial
 from gpugrad.engine.op import Op
-from gpugrad.engine.outputs import OutputsNode, pick, zeros
+from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick, zeros
 from gpugrad.errors import CompileError
 from gpugrad.tensor import GRAPH_MODE, Tensor
 
@@ -49,17 +49,18 @@ Call = Callable[[Leaves, Leaves], tuple[list[Any], list[Any]]]
 
 def scan(
     session: Any, f: Any, init: Any, leaves: Leaves, structure: tree.Tree, count: int,
-    reverse: bool,
+    reverse: bool, levels: Sequence[Level] = (),
 ) -> tuple[Any, Any]:  # fmt: skip
-    """`gpugrad.scan`, recorded: over ``leaves`` in a ``structure``, in ``count`` turns."""
+    """`gpugrad.scan`, recorded: over ``leaves`` in a ``structure``, in ``count`` turns.
+
+    ``f`` enters ``levels``, those of `vmap` in which the user has called it.
+    """
     carries, own = tree.flatten(init)
     ys_structure: Any = None
 
     def call(carries: Leaves, slices: Leaves) -> tuple[list[Any], list[Any]]:
         nonlocal ys_structure
-        before = tree.unflatten(own, carries)
-        after, y = pair(f(before, tree.unflatten(structure, slices)))
-        check_carry(before, after, False)
+        after, y = f(tree.unflatten(own, carries), tree.unflatten(structure, slices))
         ys, ys_structure = tree.flatten(y)
         return tree.flatten(after)[0], ys
 
@@ -69,7 +70,7 @@ def scan(
     moving = _moving(turn, carries, slices) if recording.get() else None
     results = _emitted(session, turn, carries, slices, count, reverse, moving is not None)
     if moving is not None:
-        rule = _Rule(session, call, turn, moving, count, reverse)
+        rule = _Rule(session, call, turn, moving, count, reverse, levels)
         results = rule.tensors(carries, slices, results)
     first = len(carries)
     finals, ys = map(_like, turn.after, results), map(_like, turn.ys, results[first:])
@@ -280,9 +281,12 @@ class _Rule:
     """The derivative of a loop: a loop the other way."""
 
     def __init__(
-        self, session: Any, call: Call, turn: _Turn, moving: _Moving, count: int, reverse: bool
-    ) -> None:
+        self, session: Any, call: Call, turn: _Turn, moving: _Moving, count: int, reverse: bool,
+        levels: Sequence[Level],
+    ) -> None:  # fmt: skip
         self.session = session
+        self.serial = next_serial()
+        self.levels = levels
         self.call = call
         self.count = count
         self.reverse = reverse
@@ -323,7 +327,8 @@ class _Rule:
         first, sums = len(y) - len(self.moving), len(self.moving) + len(self.sliced)
         reached = [node for node, need in zip(self.older, needs[sums:]) if need]
         start = [zeros(xp, some, y[i]) if g[i] is None else g[i] for i in self.moving]
-        totals = [zeros(xp, some, node) for node in reached]
+        levels = [[one for one in self.levels if one.number < node.serial] for node in reached]
+        totals = [zeros(xp, some, _outside(*one)) for one in zip(reached, levels)]
         parts = self.parts(y, values, in_graph) | {
             "ys": {i: g[count + i] for i in self.given if g[count + i] is not None},
             "stacks": {n: one for n, one in enumerate(g[first:]) if one is not None},
@@ -335,21 +340,32 @@ class _Rule:
             d_carries = [
                 d + part["stacks"][n] if n in part["stacks"] else d for n, d in enumerate(d_carries)
             ]
-            totals = [total if d is None else total + d for total, d in zip(totals, d_older)]
+            totals = [
+                total if d is None else total + without_levels(d, own)
+                for total, d, own in zip(totals, d_older, levels)
+            ]
             return (d_carries, totals), d_slices
 
         leaves, structure = tree.flatten(parts)
-        (ds, totals), d_slices = scan(
-            self.session, turn, (start, totals), leaves, structure, self.count, not self.reverse
-        )
-        rest = dict(zip(reached, totals))
+        with since(self.serial):
+            (ds, totals), d_slices = scan(
+                self.session,
+                turn,
+                (start, totals),
+                leaves,
+                structure,
+                self.count,
+                not self.reverse,
+                self.levels,
+            )
+        rest = dict(zip(reached, map(with_levels, totals, levels)))
         constants = len(values) - sums - len(self.older)
         return [*ds, *d_slices, *(rest.get(node) for node in self.older), *[None] * constants]
 
     def push(self, xp: Any, tangents: Any, y: Any, *values: Any) -> list[Any]:
         """The tangents of the results, as a loop the same way."""
-        some = next(one for one in tangents if one is not None)
         first, sums = len(self.moving), len(self.moving) + len(self.sliced)
+        some = next((one for one in tangents[:sums] if one is not None), Tensor(raw(y[0])))
         start = [zeros(xp, some, y[i]) if t is None else t for i, t in zip(self.moving, tangents)]
         sliced = zip(self.sliced, tangents[first:sums])
         parts = self.parts(y, values, True) | {
@@ -371,9 +387,10 @@ class _Rule:
             return results[:first], (results[first:], ts)
 
         leaves, structure = tree.flatten(parts)
-        ts, (d_ys, stacks) = scan(
-            self.session, turn, start, leaves, structure, self.count, self.reverse
-        )
+        with since(self.serial):
+            ts, (d_ys, stacks) = scan(
+                self.session, turn, start, leaves, structure, self.count, self.reverse, self.levels
+            )
         results: list[Any] = [None] * (len(y) - first)
         for i, t in zip(self.moving, ts):
             results[i] = t
@@ -443,6 +460,11 @@ def _running_again() -> Iterator[None]:
             in_rules.set(rules)
     finally:
         running_again.set(again)
+
+
+def _outside(node: Any, levels: Sequence[Level]) -> ShapeDtype:
+    """What a node has for all elements of levels in which it was made."""
+    return ShapeDtype((*(level.size for level in levels), *node.shape), node.dtype)
 
 
 def _kind(leaf: Any) -> str:

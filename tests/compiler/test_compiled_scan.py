@@ -159,7 +159,7 @@ def test_a_model_trains_through_a_loop(device):
     assert expected[3] < expected[0]
 
 
-def test_over_a_batch_a_scan_is_a_loop_of_python(by_numpy):
+def test_over_a_batch_a_scan_is_a_loop_of_the_program(by_numpy):
     def f(x):
         return gg.scan(lambda c, _: (gg.sin(c) * x, c), x, length=4)[0].sum()
 
