@@ -8,7 +8,6 @@ import pytest
 from twins import seen, state_of
 
 import gpugrad as gg
-from gpugrad.backend.namespace import namespace_of
 
 pytestmark = pytest.mark.usefixtures("by_numpy")
 
@@ -782,15 +781,3 @@ def test_a_numpy_scalar_meets_tensors_of_any_device(device, number):
     for value in (number, type(number)(5), number):
         assert seen(compiled(x, value)) == seen(f(x, value))
     assert compiled.report().count("program ") == 1
-
-
-def test_large_constants_are_made_in_c():
-    def f(x):
-        xp = namespace_of(x)
-        same = xp.full_like(x, 3.0), xp.full_like(x, -0.0)
-        return *same, xp.full_like(x, 2, dtype=np.dtype("int32"), shape=(5000,))
-
-    compiled, x = gg.compile(f), np.ones((100, 20), np.float32)
-    for got, expected in zip(compiled(x), f(x), strict=True):
-        assert (got.dtype, got.tobytes()) == (expected.dtype, expected.tobytes())
-    assert "0 NumPy steps" in compiled.report()

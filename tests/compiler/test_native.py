@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from programs import Writer, evaluated, random_program
 
+import gpugrad as gg
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.codegen.operations import TEMPLATES
 from gpugrad.compiler import native
 from gpugrad.compiler.c_compiler import find_compiler
@@ -533,3 +535,15 @@ def test_steps_that_are_written_as_others(dtype):
         whole = steps.input(np.arange(60.0).reshape(3, 4, 5).astype(dtype))
         steps("vdot", whole, steps("subtract", whole, 7))
     check(steps, units=16)
+
+
+def test_large_constants_are_made_in_c():
+    def f(x):
+        xp = namespace_of(x)
+        same = xp.full_like(x, 3.0), xp.full_like(x, -0.0)
+        return *same, xp.full_like(x, 2, dtype=np.dtype("int32"), shape=(50_000,))
+
+    compiled, x = gg.compile(f), np.ones((300, 200), np.float32)
+    for got, expected in zip(compiled(x), f(x), strict=True):
+        assert (got.dtype, got.tobytes()) == (expected.dtype, expected.tobytes())
+    assert "0 NumPy steps" in compiled.report()
