@@ -4,15 +4,24 @@ A place in the arena is taken for a result, and taken again by another once nobo
 """
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Arena", "dense", "plan_memory", "result_layout"]
+__all__ = [
+    "Arena",
+    "allocated",
+    "dense",
+    "packed",
+    "plan_memory",
+    "result_layout",
+    "strided",
+]
 
 ALIGNED = 64  # bytes: a cache line
+FEW = 256  # arrays that are compared with each other
 
 
 class Arena:
@@ -56,11 +65,6 @@ class Arena:
                 return
         insort(self._free, (offset, size))
 
-    def allocate(self) -> np.ndarray:
-        """The memory."""
-        memory = np.empty(self.size + ALIGNED, np.uint8)
-        return memory[-memory.ctypes.data % ALIGNED :]
-
 
 def plan_memory(lives: Iterable[tuple[Any, int, int, int]]) -> tuple[dict[Any, int], int]:
     """The offsets of arrays, and the bytes that all of them need.
@@ -82,6 +86,41 @@ def plan_memory(lives: Iterable[tuple[Any, int, int, int]]) -> tuple[dict[Any, i
     return offsets, arena.size
 
 
+def packed(lives: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
+    """The offsets of arrays (bytes, first, last), see `plan_memory`, and the bytes that all need.
+
+    The largest are placed first, each in the lowest gap, if that needs less.
+
+    >>> packed([(64, 0, 1), (128, 0, 3), (128, 2, 3)])
+    ([128, 0, 128], 256)
+    """
+    offsets, size = plan_memory([(i, *life) for i, life in enumerate(lives)])
+    if len(lives) > FEW:
+        return [offsets[i] for i in range(len(lives))], size
+    placed: list[tuple[int, int, int, int]] = []
+    by_size: dict[int, int] = {}
+    most = 0
+    for i in sorted(range(len(lives)), key=lambda i: -lives[i][0]):
+        length, first, last = _rounded(lives[i][0]), *lives[i][1:]
+        at = 0
+        for start, end in sorted(one[:2] for one in placed if one[2] <= last and first <= one[3]):
+            if start - at >= length:
+                break
+            at = max(at, end)
+        by_size[i] = at
+        placed.append((at, at + length, first, last))
+        most = max(most, at + length)
+    if most < size:
+        offsets, size = by_size, most
+    return [offsets[i] for i in range(len(lives))], size
+
+
+def allocated(size: int) -> np.ndarray:
+    """Memory of so many bytes, from the beginning of a cache line."""
+    memory = np.empty(size + ALIGNED, np.uint8)
+    return memory[-memory.ctypes.data % ALIGNED :]
+
+
 def _rounded(size: int) -> int:
     return max(-(-size // ALIGNED), 1) * ALIGNED
 
@@ -89,6 +128,14 @@ def _rounded(size: int) -> int:
 def dense(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array that stands for another one in questions about its layout; its memory is unused."""
     return np.empty(shape, dtype)
+
+
+def strided(shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...] | None) -> np.ndarray:
+    """As `dense`, with strides in bytes if there are any; dense where one is not positive."""
+    if strides is None or not all(shape) or not all(stride > 0 for stride in strides):
+        return dense(shape, dtype)
+    size = sum((length - 1) * stride for length, stride in zip(shape, strides))
+    return np.ndarray(shape, dtype, np.empty(size + dtype.itemsize, np.uint8), 0, strides)
 
 
 def result_layout(arrays: list[np.ndarray], shape: tuple[int, ...], dtype: Any) -> np.ndarray:

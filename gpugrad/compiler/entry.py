@@ -57,7 +57,10 @@ class Entry:
         if is_kept and all(namespace is NUMPY for namespace in recorded.namespaces):
             self.native = in_c(program, reuse)
         self.device = _on_device(program, reuse, recorded) if is_kept else None
-        backend: Any = recorded.pieces or self.native or self.device or replay.build(program)
+        steady = [i for i, find in enumerate(recorded.finds) if not is_given(find)]
+        backend: Any = (
+            recorded.pieces or self.native or self.device or replay.build(program, steady)
+        )
         self.backend = backend
         self.run: Any = backend.run
         # Where all is computed before anything changes: the calls that then change it.
@@ -205,7 +208,8 @@ class Entry:
                     value = Tensor(value)
                 calls.append(functools.partial(setattr, target, name, value))
         calls += [call for counter in recorded.after for call in counter.calls]
-        versions.change(calls, changed)
+        with np.errstate(all="ignore"):
+            versions.change(calls, changed)
         return self.finish(leaves, arrays, given)
 
     def given(self, leaves: Sequence[Any]) -> list[Any]:

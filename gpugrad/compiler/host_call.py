@@ -6,8 +6,10 @@ known; arguments are looked at. Where something is different, `Entry.rest` goes 
 """
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,9 @@ import numpy as np
 from gpugrad.backend.host import NUMPY
 from gpugrad.compiler.call_source import CallWriter
 from gpugrad.compiler.calls import hooks_of
+from gpugrad.compiler.liveness import bytes_of, roots
 from gpugrad.compiler.places import ArrayOf, Given, NewTensor, Place, is_given
+from gpugrad.compiler.program import Value
 from gpugrad.compiler.replay import Replay
 from gpugrad.engine import versions
 from gpugrad.engine.node import Leaf
@@ -84,6 +88,8 @@ class _CallWriter(CallWriter):
         self.recorded = entry.recorded
         self.targets = [entry.places[write.value] for write in entry.in_place]
         finds = self.recorded.finds
+        # By output, the place of the tensor whose gradient it becomes.
+        self.gradients = _gradients(entry)
         self.weak = [value.weak for value in self.recorded.program.inputs]
         self.given = [i for i, find in enumerate(finds) if is_given(find) and not self.weak[i]]
         self.steady = [i for i, find in enumerate(finds) if not is_given(find) and not self.weak[i]]
@@ -104,8 +110,9 @@ class _CallWriter(CallWriter):
         """Write it. It knows no arrays before its first call."""
         notes = _Notes(self)
         self.names |= {
-            "array": np.ndarray, "errstate": np.errstate, "partial": partial, "change":
-            versions.change, "usual": notes.usual, "apart": _apart, "Tensor": Tensor,
+            "apart": _apart, "array": np.ndarray, "change": versions.change,
+            "errstate": np.errstate, "getrefcount": getrefcount, "partial": partial,
+            "Tensor": Tensor, "usual": notes.usual,
         }  # fmt: skip
         self.find()
         self.guard()
@@ -155,11 +162,11 @@ class _CallWriter(CallWriter):
         outs = ["None"] * len(recorded.program.outputs)
         for write, target in zip(entry.in_place, self.targets):
             outs[write.output] = f"x{target}"
+        for output in self.gradients:
+            self.gradient(output)
+            outs[output] = f"mine{output}"
         self.lines += [
-            "try:",
-            "    run = idle.pop()",
-            "except IndexError:",
-            "    run = made()",
+            "run = idle.pop() if idle else made()",  # one thread at a time
             "with errstate(all='ignore'):",
             f"    arrays, calls = run(({self.inputs}), ({', '.join(outs)}, ))",
         ]
@@ -167,7 +174,13 @@ class _CallWriter(CallWriter):
             self.lines.append("idle.append(run)")
             return
         self.lines.append("calls.append(partial(idle.append, run))")
+        for output, find in self.gradients.items():
+            self.lines.append(f"if before{output} is not new{output}:")
+            store = f"partial(setattr, {self.place(find)}, '_grad', new{output})"
+            self.lines.append(f"    calls.append({store})")
         for find, name, output, *_ in entry.writes:
+            if output in self.gradients:
+                continue
             value = "None" if output is None else f"arrays[{output}]"
             if name == "_grad" and output is not None:
                 value = f"Tensor({value})"
@@ -175,7 +188,30 @@ class _CallWriter(CallWriter):
             self.lines.append(f"calls.append(partial(setattr, {arguments}))")
         self.lines += [f"calls += {self.constant(counter)}.calls" for counter in recorded.after]
         targets = ", ".join(f"x{i}" for i in self.targets)
-        self.lines.append(f"change(calls, [{targets}])")
+        self.lines.append("with errstate(all='ignore'):")
+        self.lines.append(f"    change(calls, [{targets}])")
+
+    def gradient(self, output: int) -> None:
+        """The tensor of a gradient, its array, and another one over the same memory.
+
+        The program writes to that, which nobody else sees. They are those of the call before, if
+        nobody but the gradient's owner refers to them: a view of the array refers to it, as its
+        memory is no array's. The other references are the names here, the tensor's to the array,
+        and the argument of getrefcount.
+        """
+        value = self.entry.program.outputs[output]
+        made = f"{self.constant(_gradient)}({self.constant(value)})"
+        new, own, mine, before = (f"{name}{output}" for name in ("new", "own", "mine", "before"))
+        self.names |= {new: None, own: None}
+        self.lines += [
+            f"global {new}, {own}, {mine}",
+            f"{before} = getattr({self.place(self.gradients[output])}, '_grad', None)",
+            f"if not (getrefcount({own}) == 3",
+            f"        and getrefcount({new}) == (4 if {before} is {new} else 2)",
+            f"        and {new}._array is {own} and {own}.flags.writeable",
+            f"        and {new}._node is None and getattr({new}, '_name', None) is None):",
+            f"    {new}, {own}, {mine} = {made}",
+        ]
 
     def finish(self) -> None:
         """Return the result."""
@@ -202,6 +238,7 @@ class _Notes:
     def __init__(self, writer: _CallWriter) -> None:
         self.entry = writer.entry
         self.steady, self.targets = writer.steady, writer.targets
+        self.gradients = writer.gradients
         self.names: dict[str, Any] = {}
 
     def forget(self) -> None:
@@ -222,11 +259,40 @@ class _Notes:
         outs: list[Any] = [None] * len(self.entry.program.outputs)
         for write, i in zip(self.entry.in_place, self.targets):
             outs[write.output] = inputs[i]
+        for output in self.gradients:
+            value = self.entry.program.outputs[output]
+            outs[output] = np.empty(value.shape, value.dtype)
         way = self.entry.backend.way(inputs, outs)
+        self.entry.backend.release(way)
         self.names |= {"known": True, "idle": way.idle, "made": way.made}
         self.names |= {f"same{i}": weakref.ref(one) for i, one in zip(self.steady, arrays)}
         self.names["own"] = all(inputs[i].base is None for i in self.targets)
         return result
+
+
+def _gradients(entry: Any) -> dict[int, Place]:
+    """By output, the place of the tensor whose gradient it becomes and nothing else.
+
+    Of dense arrays: they are written to memory that is there.
+    """
+    outputs = entry.program.outputs
+    root = roots(entry.program)
+    owners = Counter(root[value] for value in outputs)
+    return {
+        write.output: write.find
+        for write in entry.recorded.writes
+        if write.name == "_grad" and write.output is not None
+        and owners[root[value := outputs[write.output]]] == 1
+        and root[value] is value and value.dtype.kind == "f"
+        and value.ndim and 0 not in value.shape and not value.strides
+    }  # fmt: skip
+
+
+def _gradient(value: Value) -> tuple[Any, np.ndarray, np.ndarray]:
+    """A new tensor, its array, and another array over its memory."""
+    memory = bytearray(bytes_of(value))
+    own, mine = (np.ndarray(value.shape, value.dtype, memory) for _ in range(2))
+    return Tensor(own), own, mine
 
 
 def _nobody() -> None:

@@ -10,7 +10,8 @@ Imports the modules beside it.
 """
 
 import builtins
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
@@ -28,6 +29,10 @@ from gpugrad.compiler.tail import UNKNOWN, Places
 
 __all__ = ["Replay", "Way", "build"]
 
+# Bytes: where functions allocate as much as would be planned, larger results are left to them. The
+# memory is free when nobody reads it, for the functions' own.
+LARGE = 1 << 16
+
 
 class Replay:
     """A program that can be run; several threads may run it at once.
@@ -41,8 +46,9 @@ class Replay:
     [array([-1., -1., -1.], dtype=float32)]
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, steady: Collection[int] = ()) -> None:
         self.program = program
+        self._steady = steady
         self._first = next((i for i, value in enumerate(program.inputs) if not value.weak), None)
         self._ways: dict[Any, Way] = {}
 
@@ -64,8 +70,8 @@ class Replay:
     ) -> tuple[list[Any], list[Any]]:
         """As `run`, but that the outs are written by calls, which are returned: see `whole`.
 
-        All else is done, so that nothing raises there, and nothing is changed before. The calls
-        warn as NumPy is told to, as those of an optimizer's step do.
+        All else is done, so that nothing raises there, and nothing is changed before. NumPy's
+        warnings are to be off there.
         """
         way = self.way(inputs, outs)
         try:
@@ -89,8 +95,14 @@ class Replay:
         key = xp, () if outs is None else self._places(inputs, outs)
         way = self._ways.get(key)
         if way is None:
-            way = self._ways[key] = Way(self.program, xp, key[1])
+            way = self._ways[key] = Way(self.program, xp, key[1], self._steady)
         return way
+
+    def release(self, way: "Way") -> None:
+        """Give back the memory of all other ways."""
+        for other in self._ways.values():
+            if other is not way:
+                other.idle.clear()
 
     @property
     def sources(self) -> list[str]:
@@ -112,14 +124,19 @@ class Way:
     ``idle`` has functions that run at present nowhere: each has memory of its own.
     """
 
-    def __init__(self, program: Program, xp: Any, places: Places) -> None:
+    def __init__(
+        self, program: Program, xp: Any, places: Places, steady: Collection[int] = ()
+    ) -> None:
+        self._writer: Writer
         numpy = namespace_of(np.empty(0))
         on_host = xp is None or xp is numpy
         if on_host and not all(map(_is_whole, program.steps)):
             program = simplified(expanded(program, _is_whole))
-        kind = HostWriter if on_host else Writer
-        self._writer = kind(program, numpy if xp is None else xp, places)
-        self.source = self._writer.write()
+        if on_host:
+            self._writer, self.source = _written(program, numpy, places, steady)
+        else:
+            self._writer = Writer(program, xp, places)
+            self.source = self._writer.write()
         module = compile(self.source, "<a compiled gpugrad program>", "exec")
         self._code = next(one for one in module.co_consts if isinstance(one, CodeType))
         self.idle: list[FunctionType] = []
@@ -136,6 +153,27 @@ def _is_whole(step: Step) -> bool:
     return not step.name.startswith("linear")
 
 
-def build(program: Program) -> Replay:
-    """A program as something that runs, see `Replay`."""
-    return Replay(program)
+def _written(
+    program: Program, numpy: Any, places: Places, steady: Collection[int]
+) -> tuple[HostWriter, str]:
+    """What has written the function for NumPy, and its source."""
+    stay: list[Step] = []
+    limit = math.inf
+    while True:
+        writer = HostWriter(program, numpy, places, steady, stay, limit)
+        source = writer.write()
+        if writer.refused:
+            stay += writer.refused
+        elif limit > LARGE < writer.size < 2 * writer.unplanned:
+            limit = LARGE
+        else:
+            return writer, source
+
+
+def build(program: Program, steady: Collection[int] = ()) -> Replay:
+    """A program as something that runs, see `Replay`.
+
+    ``steady`` has the numbers of inputs that are mostly the same array: what is done with them
+    alone is prepared once.
+    """
+    return Replay(program, steady)

@@ -5,7 +5,9 @@ an array that is changed in place, and not read as it was, is not copied before.
 """
 
 import math
+from collections.abc import Collection
 from functools import partial
+from operator import setitem
 from typing import Any
 
 import numpy as np
@@ -67,18 +69,20 @@ def set_view(array: Any, views: Any, value: Any) -> None:
 class Writer:
     """Writes the function for arrays of a namespace.
 
-    ``places`` says what the outs are, see `tail`. The function returns the outputs, and the calls
-    that write those with an out into it.
+    ``places`` says what the outs are, and ``stay`` which steps are no calls, see `tail`. The
+    function returns the outputs, and the calls that write those with an out into it.
     """
 
     # Whether the last steps of outputs are calls of ufuncs, which write into the outs.
     has_tail = False
 
-    def __init__(self, program: Program, xp: Any, places: Places) -> None:
+    def __init__(
+        self, program: Program, xp: Any, places: Places, stay: Collection[Step] = ()
+    ) -> None:
         self.xp = xp
         count = len(program.outputs)
         self.places = (*places, *[None] * (count - len(places)))
-        self.tail, self.direct = tail_of(program, self.places) if self.has_tail else ([], {})
+        self.tail, self.direct = tail_of(program, self.places, stay) if self.has_tail else ([], {})
         last = set(self.tail)
         steps = [step for step in program.steps if step not in last]
         self.body = len(steps)
@@ -90,7 +94,8 @@ class Writer:
         self.lines: list[str] = []
         self.globals: dict[str, Any] = {
             "array": np.array, "asarray": np.asarray, "flat": flat,
-            "in_blocks": in_blocks, "partial": partial, "set_view": set_view, "writing": writing,
+            "in_blocks": in_blocks, "partial": partial, "set_view": set_view,
+            "setitem": setitem, "writing": writing,
         }  # fmt: skip
         self.names: dict[Value, str] = {}
         self.fresh: set[Value] = set()  # results in memory that nobody else has

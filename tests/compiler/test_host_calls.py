@@ -150,3 +150,87 @@ def test_an_interrupt_leaves_a_step_undone_or_done(optimizer, settings):
 
     interrupted_everywhere(begin, lambda _: compiled(X, Y), check)
     assert {*done} == {False, True}
+
+
+def test_gradients_have_the_memory_of_the_last_ones():
+    model, step, _ = training(lr=0.1)
+    compiled = gg.compile(step)
+    for _ in range(3):
+        compiled(X, Y)
+    weight = model[0].weight
+    address = weight.grad.data.ctypes.data
+    compiled(X, Y)
+    assert weight.grad.data.ctypes.data == address
+    weight.grad = None
+    compiled(X, Y)
+    assert weight.grad.data.ctypes.data == address
+
+
+HOLDS = {
+    "tensor": lambda p: p.grad,
+    "array": lambda p: p.grad.data,
+    "view": lambda p: p.grad.data[:1],
+    "detached": lambda p: p.grad.detach(),
+    "replaced": lambda p: setattr(p, "grad", gg.ones_like(p)) or p.grad,
+}
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+def test_gradients_that_somebody_has_stay_as_they_are(hold):
+    (model, eager, _), (other, step, _) = training(lr=0.1), training(lr=0.1)
+    compiled = gg.compile(step)
+    held = []
+    for turn in range(6):
+        eager(X * turn, Y)
+        compiled(X * turn, Y)
+        held.append((HOLDS[hold](other[0].weight), np.copy(HOLDS[hold](model[0].weight))))
+        assert np.array_equal(other[0].weight.grad.data, model[0].weight.grad.data)
+    for a, b in held:
+        assert np.array_equal(getattr(a, "data", a) if isinstance(a, gg.Tensor) else a, b)
+
+
+def test_a_gradient_that_is_a_result_too_is_a_result_of_its_own():
+    p = gg.tensor(X, requires_grad=True)
+
+    @gg.compile
+    def step(x):
+        p.grad = None
+        (p * x).sum().backward()
+        return p.grad * 1, p.grad
+
+    results = [step(X * turn) for turn in range(5)]
+    for turn, pair in enumerate(results):
+        for one in pair[: 1 + (turn == 4)]:
+            assert np.array_equal(one.data, X * turn)
+
+
+def test_clipped_and_accumulated_gradients():
+    def made():
+        model, _, state = training(lr=0.1)
+        own = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+        def step(x, y):
+            own.zero_grad()
+            for _ in range(2):
+                F.mse_loss(model(x), y).backward()
+            optim.clip_grad_norm_(model.parameters(), 0.5)
+            own.step()
+
+        return step, state
+
+    (eager, expected), (step, state) = made(), made()
+    compiled = gg.compile(step)
+    for turn in range(5):
+        eager(X * turn, Y)
+        compiled(X * turn, Y)
+        assert all(map(np.array_equal, expected(), state()))
+
+
+def test_overflows_in_a_backward_pass_are_not_warned_of():
+    model, step, _ = training(lr=0.1)
+    compiled = gg.compile(step)
+    compiled(X, Y)
+    with np.errstate(all="raise"):
+        for _ in range(3):
+            compiled(X, np.full_like(Y, 3e38))
+    assert not np.isfinite(model[0].weight.grad.data).all()

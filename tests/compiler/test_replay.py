@@ -197,7 +197,7 @@ def test_an_update_is_written_at_once():
     arrays = [np.ones(3, "f"), np.full(3, 2, "f")]
     replay.run([*arrays, 0.25], [arrays[0], None])
     assert same(arrays[0], np.full(3, 0.5, "f"))
-    assert "[partial(u_subtract, x0, v3, out=out0)]" in replay.sources[-1].splitlines()[-1]
+    assert "[partial(u_subtract, x0, v3, out0)]" in replay.sources[-1].splitlines()[-1]
 
 
 def test_what_is_prepared_is_written_by_its_calls():
