@@ -25,7 +25,8 @@ typedef void (*part_t)(void *const *arrays, char *work, index_t part);
 #define SET_MODE(mode)
 #define PAUSE
 #endif
-enum { SPINS = 64, LOOK = 100000, MOST = 255, ALIGNMENT = 64 }; /* LOOK: ns */
+enum { SPINS = 64, LOOK = 50000, TAKEN = 10000 }; /* the last two in ns */
+enum { MOST = 255, ALIGNMENT = 64 };
 enum { OPEN = 1, ONE = 2 }; /* of the gate: whether helpers may come in, and one that has */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what sleeps */
@@ -51,17 +52,22 @@ static long long now(void)
     return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-/* Look whether a word changes; 0 if it has not for a while. Others may have the processor. */
-static int changes(atomic_ulong *word, unsigned long old)
+/* Look whether a word changes; 0 if it has not for a while. With ``yields`` others may have the
+   processor, and 0 if they took it: a thread that then came would have it taken from it in a part. */
+static int changes(atomic_ulong *word, unsigned long old, int yields)
 {
     const long long start = now();
+    long long after;
     do {
         for (int i = 0; i < SPINS; i++) {
             if (atomic_load(word) != old) return 1;
             PAUSE;
         }
+        after = now();
+        if (!yields) continue;
         sched_yield();
-    } while (now() - start < LOOK);
+        if (now() - after > TAKEN) break;
+    } while (after - start < LOOK);
     return 0;
 }
 
@@ -106,7 +112,7 @@ static void *help(void *argument)
     char *memory = NULL, *work = NULL;
     size_t size = 0;
     for (;;) {
-        if (!changes(&loops, seen)) sleep_after(seen);
+        if (!changes(&loops, seen, 1)) sleep_after(seen);
         seen = atomic_load(&loops);
         if (!comes_in()) continue;
         seen = atomic_load(&loops);
@@ -160,6 +166,27 @@ void gpugrad_set_threads(int count)
     atomic_store(&limit, count < MOST ? count : MOST);
 }
 
+/* Wake so many of the helpers that sleep. */
+static void wake(int count)
+{
+    if (count < 1) return;
+    pthread_mutex_lock(&lock);
+    for (; count > 0; count--) pthread_cond_signal(&begun);
+    pthread_mutex_unlock(&lock);
+}
+
+/* Let no more helpers come in, and wait until those that did have gone out. */
+static void wait_for_last(void)
+{
+    unsigned long state = atomic_fetch_and(&gate, ~(unsigned long)OPEN) & ~(unsigned long)OPEN;
+    for (; state; state = atomic_load(&gate)) {
+        if (changes(&gate, state, 0)) continue;
+        pthread_mutex_lock(&lock);
+        while (atomic_load(&gate)) pthread_cond_wait(&ended, &lock);
+        pthread_mutex_unlock(&lock);
+    }
+}
+
 /* Run all parts of a loop. A thread works in memory of its own, of so many bytes; the one that comes
    has ``work``. */
 void gpugrad_share(part_t task, void *const *arrays, char *work, index_t size, index_t count)
@@ -176,19 +203,8 @@ void gpugrad_share(part_t task, void *const *arrays, char *work, index_t size, i
     atomic_store(&next, 0);
     atomic_store(&gate, OPEN);
     atomic_fetch_add(&loops, 1);
-    int missing = others - (made - atomic_load(&asleep));
-    if (missing > 0) {
-        pthread_mutex_lock(&lock);
-        for (; missing > 0; missing--) pthread_cond_signal(&begun);
-        pthread_mutex_unlock(&lock);
-    }
+    wake(others - (made - atomic_load(&asleep)));
     run_parts(task, arrays, work, count);
-    unsigned long state = atomic_fetch_and(&gate, ~(unsigned long)OPEN) & ~(unsigned long)OPEN;
-    for (; state; state = atomic_load(&gate)) {
-        if (changes(&gate, state)) continue;
-        pthread_mutex_lock(&lock);
-        while (atomic_load(&gate)) pthread_cond_wait(&ended, &lock);
-        pthread_mutex_unlock(&lock);
-    }
+    wait_for_last();
     atomic_flag_clear(&busy);
 }
