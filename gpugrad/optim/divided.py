@@ -5,6 +5,7 @@ process that updates the parameter, as `Own`; on the others an `Elsewhere` stand
 concerns all gradients, as their norm, is computed of one's own, and joined.
 """
 
+import copy
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -31,6 +32,17 @@ class Own(Tensor):
 
     def __repr__(self) -> str:
         return repr(Tensor(self._array))
+
+    # A copy is a tensor like others.
+
+    def __copy__(self) -> Any:
+        return Tensor(self._array)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(Tensor(self._array), memo)
+
+    def __reduce__(self) -> Any:
+        return Tensor(self._array).__reduce__()
 
 
 class Elsewhere(Tensor):

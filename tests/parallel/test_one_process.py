@@ -275,6 +275,19 @@ def test_parameters_that_share_memory_go_on_sharing_it():
     assert first[1].tolist() == second[0].tolist() != [1.0, 1.0]
 
 
+def test_a_copy_of_a_gradient_that_is_divided_is_a_tensor_like_others():
+    model = parallel.DataParallel(nn.Linear(2, 1))
+    optimizer = parallel.shard(gg.optim.SGD(model.parameters(), lr=0.1))
+    model(gg.ones((3, 2))).sum().backward()
+    grad = model.weight.grad
+    assert repr(grad) == "tensor([[3., 3.]])"
+    copies = copy.copy(grad), copy.deepcopy(grad), pickle.loads(pickle.dumps(grad)), grad.detach()
+    for one in copies:
+        assert type(one) is gg.Tensor
+        assert gg.optim.get_total_norm([one]).item() == pytest.approx(18**0.5)
+    optimizer.zero_grad()
+
+
 def test_a_change_of_one_parameter_is_none_of_another():
     """They lie in one memory, and a graph needs the other one."""
     model = parallel.DataParallel(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))
