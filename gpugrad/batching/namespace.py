@@ -5,7 +5,7 @@ which compute it on arrays with the hidden axis; an elementwise function needs n
 axes are aligned; a formula of the table runs as it is, over the functions that it is made of.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from types import ModuleType
 from typing import Any
@@ -133,14 +133,28 @@ class Batching(Namespace):
         setattr(self, name, function)
         return function
 
-    def elements(self, operands: Sequence[Any]) -> Iterator[tuple[Any, list[Any]]]:
-        """The operands of each element of the highest level, and their namespace."""
+    def failing_element(
+        self, operands: Sequence[Any], error_of: Callable[[Any, Sequence[Any]], Exception | None]
+    ) -> tuple[Any, list[Any]]:
+        """A namespace and operands of the first element of the highest level that has an error.
+
+        By bisection, and so of any element if none has one. No operands of a batch of no elements.
+        """
         level = _highest(operands)
         held = [level_of(operand) == level for operand in operands]
-        size = next(one.array.shape[0] for one, own in zip(operands, held) if own)
-        for number in range(size):
-            parts = [one.array[number, ...] if own else one for one, own in zip(operands, held)]
-            yield common_namespace(*[part for part in parts if hasattr(part, "dtype")]), parts
+        start, stop = 0, next(one.array.shape[0] for one, own in zip(operands, held) if own)
+
+        def part(index: Any, convert: Callable[[Any], Any]) -> list[Any]:
+            return [convert(one.array[index]) if own else one for one, own in zip(operands, held)]
+
+        while stop - start > 1:
+            middle = (start + stop) // 2
+            half = part(slice(start, middle), lambda array: wrapped(array, level))
+            start, stop = (middle, stop) if error_of(self, half) is None else (start, middle)
+        if start == stop:
+            return self, []
+        element = part((start, ...), lambda array: array)
+        return common_namespace(*[one for one in element if hasattr(one, "dtype")]), element
 
     def concatenate(self, arrays: Sequence[Any], axis: int | None = 0) -> Any:
         return self.concat_arrays(*arrays, axis=axis)

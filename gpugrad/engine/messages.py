@@ -174,12 +174,21 @@ def _explain_batched(
     op: Op, raws: Sequence[Any], parameters: dict[str, Any] | None, error: Exception, xp: Any
 ) -> None:
     """As `explain`, of an op over arrays with a hidden axis: raise what one element raises."""
-    for own_xp, operands in () if isinstance(error, BatchError) else xp.elements(raws):
+
+    def error_of(xp: Any, operands: Sequence[Any]) -> Exception | None:
         try:
-            getattr(own_xp, op.name)(*operands, **(parameters or {}))
-        except Exception as own:
-            explain(op, operands, parameters, own)
-            raise own from error
+            getattr(xp, op.name)(*operands, **(parameters or {}))
+        except Exception as own:  # noqa: BLE001  it is raised, or explained
+            return own
+        return None
+
+    if isinstance(error, BatchError | MemoryError):
+        return
+    one_xp, operands = xp.failing_element(raws, error_of)
+    own = error_of(one_xp, operands) if operands else None
+    if own is not None:
+        explain(op, operands, parameters, own)
+        raise own from error
 
 
 def one_too_many(op: Op) -> DTypeError:

@@ -123,6 +123,10 @@ def test_of_another_element_than_the_first():
     matrices = np.stack([np.eye(2), np.zeros((2, 2))])
     with pytest.raises(np.linalg.LinAlgError, match=r"inv: Singular.*shape \(2, 2\)$"):
         gg.vmap(gg.linalg.inv)(matrices)
+    places = np.zeros(1000, np.int64)
+    places[[643, 871]] = 9, -7  # found by bisection
+    with pytest.raises(IndexingError, match="index 9 is out of bounds for axis 0 with size 2"):
+        gg.vmap(lambda k: x[0][k])(places)
     with pytest.raises(gg.ShapeError, match=r"inner sizes differ: \(2,\) @ \(3,\)"):
         gg.vmap(gg.vmap(lambda a, b: a @ b, (0, None)), (0, None))(gg.ones((4, 3, 2)), gg.ones(3))
 
@@ -130,3 +134,17 @@ def test_of_another_element_than_the_first():
 def test_a_mask_of_another_size():
     with pytest.raises(IndexingError, match="boolean index did not match .* axis 0; size of axis"):
         gg.vmap(lambda x: x[np.array([True, False, True])])(gg.ones((2, 4, 3)))
+
+
+def test_no_element_fails_where_there_is_no_memory(monkeypatch):
+    """What the whole batch has no memory for is not tried again for each element."""
+
+    def full(x):
+        calls.append(x.shape)
+        raise MemoryError("full")
+
+    calls = []
+    monkeypatch.setattr(gg.backend.namespace.namespace_of(gg.ones(1)._array), "sinh", full)
+    with pytest.raises(gg.OutOfMemoryError, match="sinh"):
+        gg.vmap(gg.sinh)(np.ones((1000, 2)))
+    assert calls == [(1000, 2)]
