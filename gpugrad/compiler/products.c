@@ -290,6 +290,8 @@ ONCE void NAME(part)(void *const *arrays, char *work, index_t part)
         else NAME(copy_any)(b, p->b_down, p->b_along, depth, width, panel);
         if (p->turned)
             NAME(turned)(rows, a, p->a_down, p->a_along, panel, depth, width, y, p->rows);
+        else if (width == LANES)
+            NAME(tiles_1)(rows, a, p->a_down, p->a_along, panel, depth, y, p->columns, k > 0);
         else if (width < WIDTH)
             NAME(edge)(rows, a, p->a_down, p->a_along, panel, depth, width, y, p->columns, k > 0);
         else NAME(tiles_2)(rows, a, p->a_down, p->a_along, panel, depth, y, p->columns, k > 0);
