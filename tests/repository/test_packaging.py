@@ -19,7 +19,6 @@ import gpugrad as gg
 PROJECT = project()
 URL = PROJECT["project"]["urls"]["Repository"]
 SETUPTOOLS = PROJECT["build-system"]["requires"][0]
-IMPORT_BUDGET_US = 100_000
 
 
 def run_python(
@@ -183,16 +182,19 @@ def test_import_brings_in_no_heavy_library() -> None:
     assert not loaded & {"cupy", "cupyx", "graphviz", "matplotlib", "scipy", "sklearn", "tqdm"}
 
 
-def test_import_adds_less_than_a_tenth_of_a_second_to_numpys(tmp_path: Path) -> None:
-    # The cumulative time of the top module counts what gpugrad imports beside NumPy as well.
-    # The least of several runs: the first compiles, and other tests run beside this one.
-    # Where the environment forbids byte code to be written, every run would compile.
-    kept = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    times = []
-    for _ in range(5):
-        log = run_python("-X", "importtime", "-c", "import numpy, gpugrad", **kept).stderr
-        (line,) = (line for line in log.splitlines() if re.search(r"\| gpugrad$", line))
-        times.append(int(line.split("|")[1]))
-        if times[-1] < IMPORT_BUDGET_US // 2:
-            break
-    assert min(times) < IMPORT_BUDGET_US, f"import gpugrad took {min(times) / 1000:.0f} ms"
+def test_import_adds_little_to_numpys() -> None:
+    # Calls of Python functions, which are the same on each machine: these take 70 ms.
+    code = """
+import sys, numpy
+calls = 0
+def count(frame, event, argument):
+    global calls
+    calls += event == "call"
+sys.setprofile(count)
+import gpugrad
+sys.setprofile(None)
+print(calls)
+"""
+    run_python("-c", code)  # which may compile
+    calls = int(run_python("-c", code).stdout)
+    assert 10_000 < calls < 65_000, f"import gpugrad calls {calls} functions"
