@@ -1,7 +1,6 @@
 """The simulated device: that it computes as NumPy does and refuses what CuPy refuses."""
 
 import copy
-import os
 import pickle
 import subprocess
 import sys
@@ -387,19 +386,16 @@ def test_the_type_is_registered_with_gpugrad(a):
         namespace.checks("mul", (numpy.ones(1), a))
 
 
-def test_import_is_lazy_and_quick(tmp_path):
+def test_import_is_lazy_and_brings_in_few_modules():
     code = (
-        "import sys, numpy, gpugrad.backend; assert 'gpugrad.backend.sim' not in sys.modules;"
-        "import time; t = time.perf_counter(); import gpugrad.backend.sim;"
-        "print(time.perf_counter() - t); assert 'cupy' not in sys.modules"
+        "import sys, gpugrad.backend; before = {*sys.modules}; import gpugrad.backend.sim;"
+        "print(*sys.modules.keys() - before)"
     )
-    # With compiled files, as installed; the first run writes them.
-    places = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    places["PYTHONPYCACHEPREFIX"] = str(tmp_path)
-    times = [
-        float(subprocess.check_output([sys.executable, "-c", code], env=places)) for _ in range(5)
-    ]
-    assert min(times) < 0.05
+    names = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "gpugrad.backend.sim" in names
+    others = {name.partition(".")[0] for name in names} - {"gpugrad", "json", "_json"}
+    assert not others
+    assert len(names) < 30, sorted(names)
 
 
 def test_get_array_module(a):
