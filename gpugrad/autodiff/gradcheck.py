@@ -13,6 +13,7 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.differences import Map, Mismatch, Tolerance, cause, compare
 from gpugrad.autodiff.foreign import check_constant, unlabelled
+from gpugrad.autodiff.matrices import rows_at_once
 from gpugrad.autodiff.run import Run, check_function, inside_since
 from gpugrad.autodiff.transforms import vjp
 from gpugrad.backend.device import Device, device_of, to_numpy
@@ -171,13 +172,17 @@ def _check(
         return [_parts(to_numpy(d.data), leaf) for d, leaf in zip(pulled, run.fresh)]
 
     def pull_rows(gradients: list[np.ndarray]) -> list[np.ndarray] | None:
-        seeds = [_sent(g, output).astype(output.dtype) for g, output in zip(gradients, run.outputs)]
-        try:
-            with no_grad(), run.device():
-                pulled = run.pull_rows(seeds)
-        except (BatchError, CompileError):  # a rule of the user's that takes plain arrays alone
-            return None
-        return [_parts(to_numpy(d.data), leaf) for d, leaf in zip(pulled, run.fresh)]
+        chunk, parts = rows_at_once(run), []
+        for start in range(0, len(gradients[0]), chunk):
+            rows = [g[start : start + chunk] for g in gradients]
+            seeds = [_sent(g, output).astype(output.dtype) for g, output in zip(rows, run.outputs)]
+            try:
+                with no_grad(), run.device():
+                    pulled = run.pull_rows(seeds)
+            except (BatchError, CompileError):  # a rule of the user's that takes plain arrays alone
+                return None
+            parts.append([_parts(to_numpy(d.data), leaf) for d, leaf in zip(pulled, run.fresh)])
+        return [np.concatenate(part) for part in zip(*parts)]
 
     values = [_parts(to_numpy(leaf.data), leaf) for leaf in call.tensors]
     both = Map(values, forward, pull, pull_rows)

@@ -36,7 +36,7 @@ from gpugrad.errors import BatchError, CompileError, DTypeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import TENSORS, Tensor
 
-__all__ = ["hessian", "jacobian"]
+__all__ = ["hessian", "jacobian", "rows_at_once"]
 
 Function = Callable[..., Any]
 Progress = bool | Callable[[int, int], Any]
@@ -234,7 +234,7 @@ def _blocks(
     A user's rule that takes plain arrays alone gets them row by row.
     """
     varied, others = (run.fresh, run.outputs) if forward else (run.outputs, run.fresh)
-    chunk = _rows_at_once(run, chunk_size)
+    chunk = rows_at_once(run, chunk_size)
     blocks = []
     for position, tensor in enumerate(varied):
         pairs = [(tensor, other) if forward else (other, tensor) for other in others]
@@ -258,7 +258,7 @@ def _blocks(
     return [list(row) for row in zip(*blocks)] if forward else blocks
 
 
-def _rows_at_once(run: Run, chunk_size: int | None) -> int:
+def rows_at_once(run: Run, chunk_size: int | None = None) -> int:
     """How many rows fit into `CHUNK_BYTES`, by the largest array of the graph, unless it is given.
 
     One where a checkpoint is recorded: what runs again is no older than the level of the rows.

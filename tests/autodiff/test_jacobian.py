@@ -169,6 +169,24 @@ def test_some_rows_may_be_recorded_and_others_not():
 # ---------------------------------------------------------------- size
 
 
+@pytest.mark.parametrize("check", [gg.jacobian, gg.gradcheck], ids=["jacobian", "gradcheck"])
+def test_chunks_fit_into_a_bound_if_no_size_is_given(check):
+    """Of 50 rows two have the gradients of 8 MB at a time."""
+    grid = gg.tensor(np.linspace(0.0, 1.0, 20_000))
+
+    def f(x):
+        return gg.sin(x[:, None] * grid).sum(axis=1)
+
+    x = np.linspace(0.1, 1.0, 50)
+    tracemalloc.start()
+    try:
+        check(f)(x) if check is gg.jacobian else check(f, x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * 50 * grid.nbytes
+
+
 def test_thousands_of_outputs_in_bounded_memory():
     n = 2000
     x = np.linspace(0.1, 1.0, n)
