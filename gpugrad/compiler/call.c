@@ -100,10 +100,15 @@ static int prepare_writes(call_t *c)
         }
         if (write->what <= COPIED && is_shared(c, write, array)) return UNUSUAL;
         if (write->what == NEW_GRADIENT) {
-            object *before = *slot(target, known.gradient_at), **output = &outputs[write->output];
+            object **at = slot(target, known.gradient_at), *before = *at;
+            object **output = &outputs[write->output];
             const kind_t *kind = &e->outputs[write->output].kind;
-            if (!e->is_long && is_replaceable(before, kind)) {
+            if (is_replaceable(before, kind)) {
                 *output = owned(*slot(before, known.array_at));
+                if (e->is_long) {  /* other threads run meanwhile: to them there is none */
+                    c->taken[i] = before;
+                    *at = owned(known.none);
+                }
                 continue;
             }
             if ((*output = empty(kind)) == NULL) return FAILED;
@@ -114,6 +119,17 @@ static int prepare_writes(call_t *c)
             c->values[i] = owned(known.none);
     }
     return READY;
+}
+
+/* Give tensors the gradients back that were taken for the program. */
+static void give_back(call_t *c)
+{
+    for (index_t i = 0; i < c->entry->write_count; i++) {
+        if (c->taken[i] == NULL) continue;
+        object **at = slot(c->targets[i], known.gradient_at), *before = *at;
+        *at = c->taken[i];
+        c->taken[i] = before;  /* released with the call */
+    }
 }
 
 static object *memory_to_work_in(const entry_t *e)
@@ -332,6 +348,7 @@ static object *called(call_t *c)
     object *found = NULL;
     int state = begin(c) ? prepare(c) : FAILED;
     if (state == READY && run(c) != 0) state = UNUSUAL;
+    give_back(c);
     if (state == UNUSUAL)
         found = rest(c);
     else if (state == READY) {
@@ -372,8 +389,8 @@ object *gpugrad_call(object *self, object *const *arguments, index_t count)
     const index_t size = e->input_count + e->output_count + 1;
     object *leaves[e->leaf_count + 1], *items[size], **next = leaves;
     object *targets[e->write_count + 1], *values[e->write_count + 1];
-    object *given[e->result_count + 1];
-    call_t c = {e, leaves, NULL, items, targets, values, given, 0};
+    object *given[e->result_count + 1], *taken[e->write_count + 1];
+    call_t c = {e, leaves, NULL, items, targets, values, given, taken, 0};
     (void)count;
     if (!modes_hold(e) || !flatten(&e->arguments[0], arguments[0], &next)
         || !flatten(&e->arguments[1], arguments[1], &next) || !holds(&c)) {
@@ -384,12 +401,14 @@ object *gpugrad_call(object *self, object *const *arguments, index_t count)
     memset(targets, 0, sizeof targets);
     memset(values, 0, sizeof values);
     memset(given, 0, sizeof given);
+    memset(taken, 0, sizeof taken);
     for (index_t i = 0; i < e->leaf_count; i++) py.Py_IncRef(leaves[i]);
     object *found = locked(&c);
     release(items, size);
     release(targets, e->write_count);
     release(values, e->write_count);
     release(given, e->result_count);
+    release(taken, e->write_count);
     release(leaves, e->leaf_count);
     py.Py_DecRef(c.list);
     return found;

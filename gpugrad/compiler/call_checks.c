@@ -184,6 +184,7 @@ typedef struct {
     object **items;  /* inputs, outputs and memory to work in */
     object **targets, **values;  /* of writes: a tensor or an array, and a new gradient */
     object **given;  /* results that are found */
+    object **taken;  /* gradients that no tensor has while the program writes to them */
     int has_run;
 } call_t;
 

@@ -1,0 +1,133 @@
+"""The most memory of compiled functions: at or below that of the same without compile."""
+
+import gc
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+from gpugrad import nn, optim
+from gpugrad.compiler import host_call
+from gpugrad.compiler.c_compiler import find_compiler
+
+RNG = np.random.default_rng(3)
+
+
+def step_of(make, batch, optimizer, **settings):
+    def made():
+        gg.manual_seed(0)
+        model = make()
+        own = optimizer(model.parameters(), **settings)
+        x = gg.tensor(RNG.normal(size=batch).astype("f"))
+
+        def step():
+            own.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            own.step()
+            return loss
+
+        return step
+
+    return made
+
+
+def mlp():
+    return nn.MLP(96, [128, 64, 10], activation="tanh")
+
+
+def normalized():
+    return nn.Sequential(nn.Linear(96, 128), nn.LayerNorm(128), nn.ReLU(), nn.Linear(128, 96))
+
+
+def chain():
+    x = gg.tensor(RNG.normal(size=4000).astype("f"), requires_grad=True)
+
+    def run():
+        x.grad = None
+        y = x
+        for _ in range(20):
+            y = gg.tanh(y * x) + 0.5
+        y.sum().backward()
+        return x.grad
+
+    return run
+
+
+def hessian_vector():
+    a = gg.tensor(RNG.normal(size=(100, 100)).astype("f"))
+    x = gg.tensor(RNG.normal(size=(100, 100)).astype("f"))
+    return lambda: gg.hvp(lambda x: (gg.tanh(a @ x) ** 2).sum(), x, a)
+
+
+STEPS = {
+    "sgd": step_of(mlp, (64, 96), optim.SGD, lr=0.1),
+    "momentum": step_of(mlp, (64, 96), optim.SGD, lr=0.1, momentum=0.9),
+    "adam": step_of(mlp, (64, 96), optim.Adam),
+    "normalized": step_of(normalized, (64, 96), optim.AdamW),
+    "chain": chain,
+    "hessian_vector": hessian_vector,
+}
+
+
+def most(step):
+    """The bytes of arrays that are there between steps, and the most that a step adds."""
+    tracemalloc.start()
+    try:
+        run = step()
+        for _ in range(4):
+            run()
+        gc.collect()
+        arrays = [
+            one.size for one in tracemalloc.take_snapshot().traces
+            if one.domain == np.lib.tracemalloc_domain or (
+                one.size >= 4096 and one.traceback[-1].filename == host_call.__file__
+            )
+        ]  # fmt: skip
+        kept = sum(arrays)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        for _ in range(2):
+            run()
+        return kept + tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+def check(name):
+    step = STEPS[name]
+    assert most(lambda: gg.compile(step())) <= most(step)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_by_numpy(name, by_numpy):
+    check(name)
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
+def test_in_c(name):
+    check(name)
+
+
+def test_the_gradient_of_a_long_program_has_the_memory_of_the_last_one():
+    """As long as nobody else has that: other threads run meanwhile, and see no gradient."""
+    p = gg.ones((200, 200), requires_grad=True)
+
+    @gg.compile
+    def step(x):
+        p.grad = None
+        (p * x).sum().backward()
+
+    for turn in range(4):
+        step(gg.full((200, 200), float(turn)))
+    address = p.grad.data.ctypes.data
+    step(gg.full((200, 200), 7.0))
+    assert p.grad.data.ctypes.data == address
+    held, seen = p.grad.data[:1], p.grad
+    step(gg.full((200, 200), 8.0))
+    assert (held == 7).all()
+    assert (seen.data == 7).all()
+    assert (p.grad.data == 8).all()
