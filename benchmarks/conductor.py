@@ -215,6 +215,15 @@ def gpu() -> str | None:
     return done.stdout.strip() or None
 
 
+def write_results(name: str, content: dict[str, Any]) -> None:
+    """The file of a run's results, whole or as it was: hours may be in it."""
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
 def machine(device: str, threads: int) -> dict[str, Any]:
     """Facts of the machine that the figures depend on."""
     facts: dict[str, Any] = {

@@ -25,12 +25,10 @@ keeps them. A worker whose process dies is started again.
 
 import argparse
 import datetime
-import json
 import sys
 import time
 from dataclasses import replace
 from math import log10
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -45,6 +43,7 @@ from conductor import (
     markdown,
     pythons,
     shown,
+    write_results,
 )
 from gpu_cases import COMPILED, FULL, MINIATURE, moved
 
@@ -384,15 +383,9 @@ def measure(options: argparse.Namespace, desk: Desk, content: dict[str, Any]) ->
             content[problem] += [f"{title}: {name}: {why}" for name, why in result[problem].items()]
         content["cases"] = [results[case] for case in in_order if case in results]
         content["versions"] |= sorted(desk.versions.items())
-        _write(options.json, content)
+        if options.json != "-":
+            write_results(options.json, content)
     return left
-
-
-def _write(name: str, content: dict[str, Any]) -> None:
-    if name != "-":
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,7 +23,6 @@ load makes a step longer, never shorter. Before that, the first results of all m
 
 import argparse
 import datetime
-import json
 import os
 import subprocess
 import sys
@@ -41,6 +40,7 @@ from conductor import (
     machine,
     markdown,
     pythons,
+    write_results,
 )
 from gpu_cases import OPS, rows_of
 
@@ -279,10 +279,8 @@ def main(arguments: list[str] | None = None) -> int:
             "measure": MEASURE,
             "cases": results,
         }
-        path = Path(options.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"written: {path}")
+        write_results(options.json, content)
+        print(f"written: {options.json}")
     return 1 if failed or "gpugrad" in missing else 0
 
 

@@ -34,10 +34,8 @@ MyGrad 2.5 takes NumPy 2. Where one peer needs another Python: --python-for mygr
 
 import argparse
 import datetime
-import json
 import sys
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -53,6 +51,7 @@ from conductor import (
     markdown,
     pythons,
     shown,
+    write_results,
 )
 
 PEERS = ("torch", "autograd", "mygrad")
@@ -297,8 +296,6 @@ def main(arguments: list[str] | None = None) -> int:
     for problem in failed:
         print(f"FAILED: {problem}", file=sys.stderr)
     if options.json != "-":
-        path = Path(options.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "command": " ".join(["python", "benchmarks/run.py", *arguments]),
@@ -310,8 +307,8 @@ def main(arguments: list[str] | None = None) -> int:
             "unit": "seconds for one step",
             "cases": results,
         }
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"written: {path}")
+        write_results(options.json, content)
+        print(f"written: {options.json}")
     return 1 if failed or "gpugrad" in missing else 0
 
 
