@@ -187,7 +187,8 @@ def ruff(command: str, text: str, *options: str) -> str:
         input=text, cwd=ROOT, capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
     if done.returncode:
-        raise RuntimeError(f"ruff {command}: {done.stderr}")
+        wanted = "`ci/test --only lint` makes .venv with ruff in it"
+        raise SystemExit(f"ruff {command}: {done.stderr.strip()}; {wanted}")
     return done.stdout
 
 

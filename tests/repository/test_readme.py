@@ -87,3 +87,15 @@ def test_other_commands():
             assert word in ("pip", "python"), line
     assert "ci/demo" in README
     assert "ci/test" in README
+
+
+def test_commands_for_contributors_can_be_called_as_they_are_written():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = [line.split(" #")[0] for line in text.split("```")[1].splitlines()[1:]]
+    named += re.findall(r"`((?:python )?ci/[^`\s]+[^`]*)`", text)
+    files = [re.match(r"(python )?((?:\.?ci|benchmarks)/[\w./-]+)", line) for line in named]
+    found = [(bool(match[1]), ROOT / match[2]) for match in files if match]
+    assert len(found) > 15
+    for by_python, file in found:
+        assert file.is_file()
+        assert by_python or os.access(file, os.X_OK), f"{file}: write python before it"
