@@ -34,7 +34,7 @@ from gpugrad.batching.batched import (
 )
 from gpugrad.batching.operands import Operands, aligned
 from gpugrad.errors import BatchError
-from gpugrad.ops.index import split
+from gpugrad.ops.index import joined, split
 
 __all__ = ["Batching", "batched_type"]
 
@@ -176,7 +176,21 @@ class Batching(Namespace):
                 f"the batch, at {user_line()}. Make it of one that has, as by gg.zeros_like(x), "
                 "or write y = y.at[index].set(value)"
             )
-        self._apply("set_item", indexing.set_item, x, value, *arrays, index=pattern)
+        try:
+            self._apply("set_item", indexing.set_item, x, value, *arrays, index=pattern)
+        except (IndexError, TypeError, ValueError) as error:
+
+            def error_of(xp: Any, operands: Sequence[Any]) -> Exception | None:
+                one, value, *arrays = operands
+                try:
+                    one.copy()[joined(pattern, arrays)] = value
+                except (IndexError, TypeError, ValueError) as own:
+                    return own
+                return None
+
+            xp, operands = self.failing_element((x, value, *arrays), error_of)
+            own = error_of(xp, operands) if operands else None
+            raise own or error from None
 
     def add_slice(self, total: Any, index: Any, g: Any) -> bool:
         cls, level = type(g), level_of(g)

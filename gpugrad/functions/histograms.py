@@ -112,9 +112,13 @@ def histogram_bin_edges(x: Any, bins: Any = 10, range: Any = None, weights: Any 
     x = real_only("histogram_bin_edges", without_lists(x, bins)[0])
     bins, range = _bins("histogram_bin_edges", bins, x), _ends("histogram_bin_edges", range)
     if isinstance(bins, Tensor):
+        if not _batched(bins):
+            histogram(zeros(0, dtype=x.dtype, device=x.device), bins.detach())  # that they rise
         return bins
     if (x.requires_grad or _batched(x)) and range is None and x.size:
         x = x.astype("float64") if x.dtype.kind in "biu" else x
+        if int(bins) < 1:
+            raise ShapeError(f"histogram: expected a positive number of bins, got {bins}")
         low, high = x.min(), x.max()
         room = (low.detach() == high.detach()).astype(x.dtype) * 0.5  # as NumPy makes it
         return linspace(low - room, high + room, int(bins) + 1)

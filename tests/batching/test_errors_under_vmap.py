@@ -131,6 +131,30 @@ def test_of_another_element_than_the_first():
         gg.vmap(gg.vmap(lambda a, b: a @ b, (0, None)), (0, None))(gg.ones((4, 3, 2)), gg.ones(3))
 
 
+@pytest.mark.parametrize("index", [5, (0, 0), slice(0, 2)], ids=repr)
+def test_of_an_assignment(index):
+    def f(x):
+        y = x * 1
+        y[index] = gg.ones(3)
+        return y
+
+    x = np.ones((4, 3))
+    expected = raised(lambda: f(gg.tensor(x[0])))
+    assert expected is not None
+    assert raised(lambda: gg.vmap(f)(x)) == expected
+    assert raised(lambda: gg.vmap(gg.vmap(f))(np.ones((2, 4, 3)))) == expected
+
+
+@pytest.mark.parametrize("bins", [0, -2, [0.0, 2.0, 1.0]], ids=str)
+def test_of_the_bins_of_a_histogram(bins):
+    x = np.ones((4, 3))
+    for f in (lambda x: gg.histogram(x, bins)[0], lambda x: gg.histogram2d(x, x, bins)[0]):
+        with pytest.raises(ValueError, match=r"positive|increase monotonically"):
+            gg.vmap(f)(x)
+        with pytest.raises(ValueError, match=r"positive|increase monotonically"):
+            f(gg.tensor(x[0], requires_grad=True))
+
+
 def test_a_mask_of_another_size():
     with pytest.raises(IndexingError, match="boolean index did not match .* axis 0; size of axis"):
         gg.vmap(lambda x: x[np.array([True, False, True])])(gg.ones((2, 4, 3)))
