@@ -131,6 +131,7 @@ def test_numpy_s_own_defaults_may_be_written_out(function):
     assert not refused
 
 
+SIZE_AXES = (0, -1) if np.lib.NumpyVersion(np.__version__) >= "2.4.0" else 0  # of np.size
 POSITIONAL = {
     "mean": lambda t: np.mean(t, 0, "float32"),
     "sum": lambda t: np.sum(t, 0, None, None, True),
@@ -145,7 +146,7 @@ POSITIONAL = {
     "take": lambda t: np.take(t, [5], 0, None, "wrap"),
     "median": lambda t: np.median(t, 0, None, False, True),
     "quantile": lambda t: np.quantile(t, 0.5, 0, None, False, "lower", True),
-    "size": lambda t: np.asarray(np.size(t, (0, -1))),
+    "size": lambda t: np.asarray(np.size(t, SIZE_AXES)),
     "no observations": lambda t: np.cov(t[:0], rowvar=False),
 }
 

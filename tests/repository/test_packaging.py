@@ -38,7 +38,7 @@ def test_metadata_says_what_the_readme_promises() -> None:
     project = PROJECT["project"]
     assert project["name"] == "gpugrad"
     assert project["requires-python"] == ">=3.11"
-    assert project["dependencies"] == ["numpy>=2.1"]
+    assert project["dependencies"] == ["numpy>=2.2"]
     extras = project["optional-dependencies"]
     assert extras["cuda12"] == ["cupy-cuda12x[ctk]>=14", "gpugrad[bfloat16]"]
     assert extras["cuda13"] == ["cupy-cuda13x[ctk]>=14", "gpugrad[bfloat16]"]
