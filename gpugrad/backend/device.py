@@ -175,7 +175,8 @@ class Device:
             asked_for(asked),
             _context(self.kind, self.index),
         ):
-            return native(self.xp, "asarray")(array)
+            sent = native(self.xp, "asarray")(array)  # where an interrupt leaves the block, too
+        return sent
 
     def fetch(self, array: Any) -> numpy.ndarray:
         """The array as a NumPy array on the host; waits for the device. See ``to_numpy``."""

@@ -118,6 +118,7 @@ class Session:
         self.steps: dict[int, Any] = {}  # by parameter, the last step of an optimizer
         self.undo: list[Callable[[], None]] = []  # what puts back numbers that this call changes
         self.before.append(self.undo.clear)
+        self.ends: list[Callable[[], None]] = []  # what checks, when the function has ended
 
     # What the function meets.
 
@@ -276,7 +277,8 @@ class Session:
         tape = self.tape
         for some in (
             self.met, self.by_tensor, self.places, self.arguments, self.returned, self.roots,
-            self.steps, tape.given, tape.captured, tape.arguments, tape.before, tape.foreign,
+            self.steps, self.ends, tape.given, tape.captured, tape.arguments, tape.before,
+            tape.foreign,
         ):  # fmt: skip
             some.clear()
         tape.pieces = None
@@ -290,6 +292,8 @@ class Session:
         """
         leaves, structure = tree.flatten(holder[0])
         check_result(structure)
+        for check in self.ends:
+            check()
         outputs: list[Value] = []
         self._find_own(leaves)
         for leaf in leaves:

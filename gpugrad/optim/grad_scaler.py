@@ -7,7 +7,7 @@ such a step is skipped, by the device itself, and the scale halved.
 
 import math
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import partial, reduce
 from operator import setitem
 from typing import Any
 
@@ -16,12 +16,19 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of
 from gpugrad.backend.interrupts import Repeatable
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.backend.precision import HALF
+from gpugrad.backend.precision import HALF, SINGLE
 from gpugrad.engine import versions
+from gpugrad.engine.modes import tracing
 from gpugrad.errors import ArgumentError, DTypeError, GradientError
 from gpugrad.optim.apply import separate
 from gpugrad.optim.divided import parts_of
 from gpugrad.optim.optimizer import Optimizer
+from gpugrad.optim.recorded_scaling import (
+    record_scaled_step,
+    record_unscaling,
+    recorded_settings,
+    recorded_state,
+)
 from gpugrad.optim.settings import count, flag, number
 from gpugrad.optim.skipping import Skip
 from gpugrad.optim.traced import not_recorded
@@ -31,9 +38,6 @@ __all__ = ["GradScaler"]
 
 # By device whether gradients were not finite: a 0-d array of float32, which is 1 then.
 Found = dict[Device, Any]
-
-
-_CHANGES = "the scale is another one in each call"
 
 
 class GradScaler:
@@ -86,10 +90,10 @@ class GradScaler:
         """The loss times the scale; so for each of a list or tuple of Tensors."""
         if not self._enabled:
             return outputs
-        not_recorded("GradScaler.scale", _CHANGES)
         if isinstance(outputs, Tensor):
             self._move(outputs.device)
-            return OPS["multiply"](outputs, Tensor(self._scale))
+            scale = self._scale if tracing.get() is None else recorded_state(self)[0]
+            return OPS["multiply"](outputs, Tensor(scale))
         if isinstance(outputs, Iterable) and not isinstance(outputs, str | Mapping):
             scaled = [self.scale(output) for output in outputs]
             return tuple(scaled) if isinstance(outputs, tuple) else scaled
@@ -125,6 +129,11 @@ class GradScaler:
                 "GradScaler: no parameter of the optimizer has a gradient. Call "
                 "scaler.scale(loss).backward() first"
             )
+        if tracing.get() is not None:
+            if len(gradients) > 1 or parts is not None:
+                not_recorded("GradScaler", "parameters are on several devices, or divided")
+            self._found[optimizer] = dict.fromkeys(gradients, record_unscaling(self, arrays))
+            return
         found: dict[Device, Any] = {}
         calls: list[Any] = []
         for device, here in gradients.items():
@@ -161,7 +170,6 @@ class GradScaler:
         """
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
-        not_recorded("GradScaler.step", _CHANGES)
         if args or kwargs:
             raise ArgumentError(
                 "GradScaler.step: it takes the optimizer alone. A closure would compute the "
@@ -173,10 +181,15 @@ class GradScaler:
             )
         if optimizer not in self._found:
             self.unscale_(optimizer)
-        self._stepped[optimizer] = None
         found = self._found[optimizer]
         first, *others = found.values()
         inherits = type(optimizer).step is Optimizer.step
+        if tracing.get() is not None and not (inherits and hasattr(first, "tape")):
+            why = "unscale_ was called outside" if inherits else "it has a step of its own"
+            not_recorded(f"GradScaler.step of {type(optimizer).__name__}", why)
+        self._stepped[optimizer] = None
+        if tracing.get() is not None:
+            return record_scaled_step(optimizer, first)
         if others or not namespace_of(first).waits or not inherits:
             if any(map(float, found.values())):
                 return None
@@ -191,8 +204,8 @@ class GradScaler:
         """
         if not self._enabled:
             return
-        not_recorded("GradScaler.update", _CHANGES)
         if new_scale is not None:
+            not_recorded("GradScaler.update", "new_scale is that of this call")
             self._set(_positive("new_scale", new_scale))
         else:
             founds = [array for found in self._found.values() for array in found.values()]
@@ -204,6 +217,13 @@ class GradScaler:
         self._found, self._stepped = {}, {}
 
     def _adjust(self, founds: list[Any]) -> None:
+        if tracing.get() is not None:
+            own, numbers = recorded_state(self), recorded_settings(self)
+            xp = namespace_of(founds[0])
+            after = _adjusted(xp, *own, reduce(xp.maximum, founds), *numbers)
+            for array, new in zip(own, after):
+                array[...] = new
+            return
         device = device_of(self._scale)
         with device.activate():
             first, *others = (device.send(found) for found in founds)
@@ -217,13 +237,11 @@ class GradScaler:
                     self._scale, self._tracker, found, self._growth, self._backoff, self._interval
                 )
                 return
-            full = self._tracker + 1 >= self._interval
             with np.errstate(over="ignore"):
-                larger = (self._scale * self._growth).astype(np.float32)
-            grown = xp.where(xp.isfinite(larger) & full, larger, self._scale)
-            smaller = (self._scale * self._backoff).astype(np.float32)
-            self._scale = xp.where(found != 0, smaller, grown)
-            self._tracker = xp.where((found != 0) | full, 0, self._tracker + 1).astype(np.int32)
+                self._scale, self._tracker = _adjusted(
+                    xp, self._scale, self._tracker, found, self._growth, self._backoff,
+                    self._interval,
+                )  # fmt: skip
 
     def _move(self, device: Device) -> None:
         """Keep the scale on the device of the loss."""
@@ -240,6 +258,9 @@ class GradScaler:
 
     def get_scale(self) -> float:
         """The scale; this waits for the device. 1 where scaling is off."""
+        if self._enabled and tracing.get() is not None:
+            scale: float = recorded_state(self)[0].item()
+            return scale
         return float(self._scale) if self._enabled else 1.0
 
     def is_enabled(self) -> bool:
@@ -313,6 +334,18 @@ class GradScaler:
             f"GradScaler(growth_factor={self._growth}, backoff_factor={self._backoff}, "
             f"growth_interval={self._interval})"
         )
+
+
+def _adjusted(
+    xp: Any, scale: Any, tracker: Any, found: Any, growth: Any, backoff: Any, interval: Any
+) -> tuple[Any, Any]:
+    """The scale and the tracker after a step, where ``found`` says whether it was skipped."""
+    full = tracker + 1 >= interval
+    larger = (scale * growth).astype(SINGLE)
+    grown = xp.where(xp.isfinite(larger) & full, larger, scale)
+    smaller = (scale * backoff).astype(SINGLE)
+    after = xp.where((found != 0) | full, 0, tracker + 1).astype(tracker.dtype)
+    return xp.where(found != 0, smaller, grown), after
 
 
 def _positive(name: str, value: Any) -> float:

@@ -215,7 +215,8 @@ class Optimizer:
         """One step; with ``skip`` all parameters are on its device, which may skip it."""
         self._settle()
         if tracing.get() is not None:
-            return record_step(self)
+            record_step(self)
+            return
         if self._exposed:
             self._check_layouts()
         # First all that may fail; what follows is done whole, also where an interrupt arrives.

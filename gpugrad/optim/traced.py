@@ -18,7 +18,7 @@ from gpugrad.optim.apply import MASTER, update_half, working_dtype
 from gpugrad.optim.together import is_due
 
 __all__ = [
-    "not_recorded", "record_changes", "record_clearing", "record_count", "record_step",
+    "Advance", "not_recorded", "record_changes", "record_clearing", "record_count", "record_step",
 ]  # fmt: skip
 
 Clock = tuple[Any, ...]
@@ -95,9 +95,12 @@ def array_of(tensor: Any) -> Any:
     return getattr(tensor._array, "array", tensor._array)
 
 
-def record_step(optimizer: Any) -> None:
-    """Record the step of all parameters with a gradient."""
-    session = tracing.get()
+def record_step(optimizer: Any, skips: Any = None) -> list["Advance"]:
+    """Record the step of all parameters with a gradient; what counts its steps.
+
+    Where ``skips``, a truth value that records, is true, the program changes nothing.
+    """
+    session, advances = tracing.get(), []
     _drop_layouts(optimizer)
     for group in optimizer.param_groups:
         names = optimizer._names(group)
@@ -110,8 +113,11 @@ def record_step(optimizer: Any) -> None:
                 session.undo.append(partial(optimizer._state.pop, p, None))
             entry = _entry(optimizer, group, p, names)
             by_clock.setdefault(optimizer._clock(entry), []).append(p)
-        for members in by_clock.values():
-            _record_members(optimizer, session, group, members)
+        advances += [
+            _record_members(optimizer, session, group, members, skips)
+            for members in by_clock.values()
+        ]
+    return advances
 
 
 def _drop_layouts(optimizer: Any) -> None:
@@ -125,10 +131,10 @@ def _drop_layouts(optimizer: Any) -> None:
 
 
 def _record_members(
-    optimizer: Any, session: Any, group: dict[str, Any], members: Sequence[Any]
-) -> None:
+    optimizer: Any, session: Any, group: dict[str, Any], members: Sequence[Any], skips: Any
+) -> "Advance":
     """Record the step of parameters of one group that have made equally many."""
-    advance = _Advance(optimizer, group, members, session.steps)
+    advance = Advance(optimizer, group, members, session.steps)
     numbers = session.numbers(advance)
     for index, p in enumerate(members):
         names = optimizer._with_master(group, p, optimizer._names(group))
@@ -138,7 +144,11 @@ def _record_members(
         if p.dtype.kind == "c":  # a complex number is updated as two real ones
             parts = ([a.real for a in arrays], [a.imag for a in arrays])
         for own, g, *state in parts:
+            before = [] if skips is None else [one.copy() for one in (own, *state)]
             _record_rule(optimizer, own, g.astype(own.dtype, copy=False), state, numbers, names)
+            for one, old in zip((own, *state), before):
+                one[...] = namespace_of(one).where(skips, old, one)
+    return advance
 
 
 def _entry(optimizer: Any, group: dict[str, Any], p: Any, names: Sequence[str]) -> Any:
@@ -165,7 +175,7 @@ def _record_rule(
         update_half(rule, xp, p, g, states, spare, numbers, MASTER in names)
 
 
-class _Advance:
+class Advance:
     """The numbers of one more step of parameters that have made equally many.
 
     ``latest`` has by parameter the last one of this recording, whose count of steps this continues.
@@ -185,6 +195,7 @@ class _Advance:
         self.types: list[Any] = []  # of the numbers
         self.whole: list[tuple[int, int]] = []  # numbers that are whole, and so constants
         self.clock: Clock = ()
+        self.before: Clock = ()
         self.next: dict[str, Any] = {}  # the clock by name
         self.entries: list[Any] = []  # the states, as they were found last
         self.calls: list[Any] = []  # what writes the clock to them
@@ -194,6 +205,12 @@ class _Advance:
         _drop_layouts(optimizer)
         self.entries[:] = [_entry(optimizer, self.group, p, names) for p in self.members]
         self.calls = [partial(entry.update, self.next) for entry in self.entries]
+
+    def taking_back(self) -> list[Any]:
+        """Calls that take back what the last step has counted."""
+        optimizer = self.optimizer()
+        before = {} if optimizer is None else dict(zip(optimizer.counted, self.before))
+        return [partial(entry.update, before) for entry in self.entries]
 
     def _seen(self, optimizer: Any) -> list[Clock]:
         """What each member has counted before."""
@@ -214,6 +231,7 @@ class _Advance:
         optimizer, group = self.optimizer(), self.group
         if optimizer is None:
             return None
+        optimizer._settle()
         names, entries = optimizer._names(group), self.entries
         found = map(optimizer._state.get, self.members)
         is_known = entries and not optimizer._exposed and not any(optimizer._layouts)
@@ -223,7 +241,8 @@ class _Advance:
         clock = seen[0]
         if seen.count(clock) < len(seen):
             return None
-        self.clock, values = optimizer._advance(group, clock if type(clock) is tuple else (clock,))
+        self.before = clock if type(clock) is tuple else (clock,)
+        self.clock, values = optimizer._advance(group, self.before)
         if len(self.clock) == 1:
             self.next[optimizer.counted[0]] = self.clock[0]
         else:

@@ -136,23 +136,6 @@ def test_lbfgs_is_refused_and_leaves_all_as_it_was(make):
     twin.optimizer.step(closure)
 
 
-def test_a_scaler_is_refused_and_leaves_all_as_it_was():
-    twin, scaler = Twin(OPTIMIZERS["adam"]), gg.GradScaler()
-
-    def run():
-        twin.optimizer.zero_grad()
-        scaler.scale(twin.loss(*batch(0))).backward()
-        scaler.step(twin.optimizer)
-        scaler.update()
-
-    twin.optimizer.zero_grad()
-    before = twin.state(), seen(scaler.state_dict())
-    with pytest.raises(gg.CompileError, match=r"GradScaler.scale .*scaler.scale.*outside"):
-        gg.compile(run)()
-    assert (twin.state(), seen(scaler.state_dict())) == before
-    run()
-
-
 @pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])
 @pytest.mark.parametrize("name", [n for n in SCHEDULES | OTHER_SCHEDULES if n != "plateau"])
 def test_schedules(name, inside):
