@@ -102,6 +102,12 @@ def _full_like(xp: Any, x: Any, fill: Any, /, dtype: Any = None, shape: Any = No
     return xp.copy(xp.broadcast_to(one, shape))
 
 
+def _conj(xp: Any, x: Any, /) -> Any:
+    if x.dtype.kind == "c":
+        raise NotImplementedError("C has no complex numbers here")
+    return xp.copy(x)
+
+
 FORMULAS_OF_STEPS: dict[str, Callable[..., Any]] = {
     "add_item": _add_item,
     "all": _all,
@@ -111,6 +117,8 @@ FORMULAS_OF_STEPS: dict[str, Callable[..., Any]] = {
     "cumprod": _running("cumprod"),
     "cumsum": _running("cumsum"),
     "array": lambda xp, x, /: xp.copy(x),
+    "conj": _conj,
+    "conjugate": _conj,
     "deg2rad": lambda xp, x, /: x * (math.pi / 180),
     "full_like": _full_like,
     "logaddexp": _logaddexp,

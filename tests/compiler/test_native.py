@@ -547,3 +547,13 @@ def test_large_constants_are_made_in_c():
     for got, expected in zip(compiled(x), f(x), strict=True):
         assert (got.dtype, got.tobytes()) == (expected.dtype, expected.tobytes())
     assert "0 NumPy steps" in compiled.report()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_real_numbers_are_their_own_conjugates_in_c(dtype):
+    compiled = gg.compile(lambda x: (gg.conj(x) * x, np.conjugate(x) + 1))
+    x = gg.tensor(np.arange(6).reshape(2, 3), dtype=dtype)
+    for _ in range(2):
+        for got, expected in zip(compiled(x), (x * x, x + 1), strict=True):
+            assert (got.dtype, got.tolist()) == (expected.dtype, expected.tolist())
+    assert "0 NumPy steps" in compiled.report()
