@@ -21,9 +21,9 @@ __all__ = ["begin", "end"]
 RANK = 1  # among detours: behind autocast, before what `vmap` does
 # Ops that run on bfloat16 arrays; the products with sums in float32.
 NATIVE = frozenset((
-    "add astype attention broadcast_to concat_arrays diagonal flip getitem index_set linear matmul "
-    "multiply negative positive real reshape scatter split stack_arrays subtract to_device "
-    "transposed_matmul transpose windows"
+    "add astype attention attention_heads broadcast_to concat_arrays diagonal flip getitem "
+    "index_set linear matmul multiply negative positive real reshape scatter split stack_arrays "
+    "subtract to_device transposed_matmul transpose windows"
 ).split())  # fmt: skip
 
 

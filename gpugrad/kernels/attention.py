@@ -140,6 +140,7 @@ extern "C" __global__ void attention_vjp(
 """
 
 # A row are the `length` numbers of a head at a place of a sequence.
+# The pointer of the bias may be 0.
 HEADS = """
 #define EACH_HEAD \\
     EACH_ROW(row) { \\
@@ -150,11 +151,15 @@ HEADS = """
         const long long joined = ((line * parts + part) * heads + head) * length;
 
 extern "C" __global__ void split_heads(
-    const T* x, T* y, long long rows, long long length, long long batch, long long heads,
-    long long places, long long parts, int batch_first)
+    const T* x, const T* bias, T* y, long long rows, long long length, long long batch,
+    long long heads, long long places, long long parts, int batch_first)
 {
     EACH_HEAD
-        EACH(i) y[row * length + i] = x[joined + i];
+        const T* const own = bias ? bias + (part * heads + head) * length : bias;
+        EACH(i) {
+            const T value = x[joined + i];
+            y[row * length + i] = own ? narrow(widen(value) + widen(own[i])) : value;
+        }
     }
 }
 
@@ -347,11 +352,29 @@ class Attention(Kernels):
         """The formula of this name, in C order: products then need no copies."""
         if not self._fit(x):
             return self._formula("split_heads", x, heads, parts, batch_first)
+        return self._split(x, None, heads, parts, batch_first)
+
+    def attention_heads(
+        self, x: Any, weight: Any, bias: Any = None, heads: int = 1, parts: int = 1,
+        batch_first: bool = True,
+    ) -> Any:  # fmt: skip
+        """The formula of this name: a product, and one kernel that adds the bias."""
+        given = (weight,) if bias is None else (weight, bias)
+        whole = bias is None or bias.shape == weight.shape[:1]
+        if not self._fit(x, *given) or x.ndim != 3 or not (weight.size and whole):
+            return self._formula("attention_heads", x, weight, bias, heads, parts, batch_first)
+        rows = x.reshape((-1, x.shape[2]))
+        product = self._products.multiply(rows, weight, turn_b=True)
+        y = product.reshape((*x.shape[:2], weight.shape[0]))
+        return self._split(y, bias, heads, parts, batch_first)
+
+    def _split(self, x: Any, bias: Any, heads: int, parts: int, batch_first: bool) -> Any:
+        """The parts of x, or of x plus a bias, by head."""
         first, second, features = x.shape
         batch, places = (first, second) if batch_first else (second, first)
         shape = (parts, batch, heads, places, features // (parts * heads))
-        y = self._array(shape, x.dtype)
-        self._heads("split_heads", y.shape, batch_first, self._dense(x), y)
+        y, bias = self._array(shape, x.dtype), self._dense(bias)
+        self._heads("split_heads", shape, batch_first, self._dense(x), bias, y)
         return tuple(y[part] for part in range(parts))
 
     def join_heads(self, *arrays: Any, batch_first: bool = True) -> Any:

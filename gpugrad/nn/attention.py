@@ -17,7 +17,7 @@ from gpugrad.functions import FUNCTIONS
 from gpugrad.functions.operands import without_lists
 from gpugrad.nn import init
 from gpugrad.nn.dropout import check_probability, dropout
-from gpugrad.nn.linear import Linear, check_size, linear
+from gpugrad.nn.linear import Linear, check_size, linear_heads
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
 from gpugrad.ops.attention import BLOCK, spans
@@ -28,9 +28,7 @@ __all__ = ["MultiheadAttention", "scaled_dot_product_attention"]
 
 Shape = tuple[int, ...]
 
-_attention, _split_heads, _join_heads = (
-    OPS[name] for name in ("attention", "split_heads", "join_heads")
-)
+_attention, _join_heads = OPS["attention"], OPS["join_heads"]
 _where, _softmax = FUNCTIONS["where"], FUNCTIONS["softmax"]
 
 
@@ -338,27 +336,28 @@ class MultiheadAttention(Module):
         size, bias = self.embed_dim, self.in_proj_bias
         packed = getattr(self, "in_proj_weight", None)
         if packed is not None and query is key is value:
-            return self._by_head(linear(query, packed, bias), 3)
+            return self._by_head(query, packed, bias, 3)
         parts = [slice(i * size, (i + 1) * size) for i in range(3)]
         if packed is None:
             weights = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
         else:
             weights = [packed[part] for part in parts]
         return tuple(
-            self._by_head(linear(x, weight, None if bias is None else bias[part]), 1)[0]
+            self._by_head(x, weight, None if bias is None else bias[part], 1)[0]
             for x, weight, part in zip((query, key, value), weights, parts, strict=True)
         )
 
-    def _by_head(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """Parts of the last axis of x, each by batch and head."""
+    def _by_head(self, x: Any, weight: Any, bias: Any, parts: int) -> tuple[Tensor, ...]:
+        """Parts of the affine map of x, each by batch and head."""
+        x = as_tensor(x)
         if x.ndim == 2:
-            return _split_heads(x[None], self.num_heads, parts)
+            return linear_heads(x[None], weight, bias, self.num_heads, parts, True)
         if x.ndim != 3:
             raise ShapeError(
                 "MultiheadAttention: expected sequences (length, batch, features), or (batch, "
                 f"length, features) with batch_first, or (length, features); got {x.ndim} axes"
             )
-        return _split_heads(x, self.num_heads, parts, self.batch_first)
+        return linear_heads(x, weight, bias, self.num_heads, parts, self.batch_first)
 
     def _mask(self, padding: Any, mask: Any, q: Tensor, k: Tensor) -> Tensor | None:
         """Both masks as one of numbers to add, (batch or 1, heads or 1, L or 1, S)."""

@@ -18,11 +18,12 @@ from gpugrad.nn.activations import MODULES
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
 from gpugrad.random import Generator
-from gpugrad.tensor import Tensor, as_tensor, empty
+from gpugrad.tensor import OPS, Tensor, as_tensor, empty
 
-__all__ = ["Affine", "Linear", "check_size", "joined", "linear"]
+__all__ = ["Affine", "Linear", "check_size", "joined", "linear", "linear_heads"]
 
 _linear = FUNCTIONS["linear"]
+_heads = OPS["attention_heads"]
 # The ops of a layer and its activation, by the activation's function and by its Module class.
 _JOINED: dict[Any, Callable[..., Tensor]] = {
     activation: FUNCTIONS[f"linear_{op.name}"]
@@ -80,6 +81,12 @@ def _misfit(x: Any, weight: Any, bias: Any) -> ShapeError:
     else:
         problem = f"bias must have shape {weight.shape[:1]}, one number for each output"
     return ShapeError(f"linear: {problem}; got {shapes}")
+
+
+def linear_heads(x: Any, weight: Any, bias: Any, *settings: Any) -> tuple[Tensor, ...]:
+    """`linear` of sequences with three axes, its results by head: heads, parts, batch_first."""
+    results: Any = _applied(_heads, x, weight, bias, *settings)
+    return tuple(results)
 
 
 def check_size(who: str, name: str, number: Any) -> int:

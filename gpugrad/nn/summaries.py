@@ -303,6 +303,7 @@ def _of_steps(*weights: int) -> Callable[[Any, Any], int]:
 PRODUCTS: dict[str, Callable[[Any, Any], int]] = {
     "matmul": _of_product,
     "linear": _of_linear,
+    "attention_heads": _of_linear,
     "convolution": _of_convolution,
     "convolution_transpose": _of_transposed,
     "attention": _of_attention,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpugrad.engine.op import Op, Sample, op, part
+from gpugrad.engine.op import TABLE, Op, Sample, op, part
 from gpugrad.ops.dtypes import computed, refuse_complex, rounded, widened
 from gpugrad.ops.reduce import finite_shift, highest, possible
 
@@ -237,6 +237,26 @@ def _split_heads(
     return tuple(turned[part] for part in range(parts))
 
 
+def _attention_heads(
+    xp: Any, x: Any, weight: Any, bias: Any = None, /, heads: int = 1, parts: int = 1,
+    batch_first: bool = True,
+) -> tuple[Any, ...]:  # fmt: skip
+    for array in (x, weight, *([] if bias is None else [bias])):
+        refuse_complex(array)
+    results: tuple[Any, ...] = xp.split_heads(xp.linear(x, weight, bias), heads, parts, batch_first)
+    return results
+
+
+def _heads_jvp(
+    xp: Any, tangents: Any, ys: Any, x: Any, weight: Any, bias: Any, heads: int, parts: int,
+    batch_first: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    push: Any = TABLE["linear"].jvp
+    tangent = push(xp, tangents, ys, x, weight, bias)
+    results: tuple[Any, ...] = xp.split_heads(tangent, heads, parts, batch_first)
+    return results
+
+
 def _join_heads(xp: Any, /, *arrays: Any, batch_first: bool = True) -> Any:
     order = (0, 2, 1, 3) if batch_first else (2, 0, 1, 3)
     turned = [xp.transpose(array, order) for array in arrays]
@@ -261,4 +281,11 @@ op("join_heads", _join_heads,
    samples=[Sample((2, 2, 3, 4)), Sample((2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4)),
             Sample((2, 1, 3, 2), (2, 1, 3, 2), batch_first=False)],
    doc="Parts of (batch, heads, length, size) as (batch, length, parts * heads * size).")
+op("attention_heads", _attention_heads,
+   vjp_all=lambda xp, gs, ys, needs, x, weight, bias, heads, parts, batch_first: xp.linear_vjp(
+       xp.join_heads(*gs, batch_first=batch_first), needs, x, weight, bias),
+   jvp=_heads_jvp, adds=True, saves=("weight", "x", ""), outputs=True, public="",
+   samples=[Sample((2, 3, 4), (6, 4), (6,), heads=3),
+            Sample((3, 2, 4), (12, 4), (12,), heads=2, parts=3, batch_first=False)],
+   autocast="half", doc="``split_heads`` of ``linear``: query, key and value by head.")
 # fmt: on

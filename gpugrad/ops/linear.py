@@ -61,7 +61,7 @@ def _linear_jvp(xp: Any, tangents: Any, y: Any, x: Any, weight: Any, bias: Any) 
     if of_weight is not None:
         terms.append(xp.linear(x, of_weight))
     if of_bias is not None:
-        terms.append(xp.broadcast_to(of_bias, y.shape))
+        terms.append(xp.broadcast_to(of_bias, (*x.shape[:-1], weight.shape[0])))
     return sum(terms[1:], terms[0])
 
 
