@@ -379,7 +379,11 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
                 else 0
                 for index, value in enumerate(values)
             ]
-            result = getattr(xp, op.name)(*whole, **parameters)
+            function = getattr(xp, op.name, None)
+            if function is not None:
+                result = function(*whole, **parameters)
+            else:  # an op that no namespace has, as those at the ends of a level of vmap
+                result = op.jvp(xp, whole, y, *values, **parameters)
             with on_device_of(result):
                 return result != 0
         for index, choose in chooses.items():

@@ -457,3 +457,15 @@ def test_batch_normalization_says_what_to_do():
     for one in (alone, layer.eval()):
         rows = [one(part).detach().numpy() for part in x]
         close(gg.vmap(one)(x).detach(), np.stack(rows))
+
+
+def test_tangents_that_are_zero_by_choice_come_out_of_a_batch(device, monkeypatch):
+    """Also where they are looked up for graphs over several devices."""
+    monkeypatch.setattr("gpugrad.engine.support.has_moved", lambda: True)
+
+    def f(x):
+        return gg.sqrt(gg.where(x > 0, x, 0.0))
+
+    x = gg.tensor([[4.0, -1.0], [0.0, 1.0]], device=device)
+    _, tangent = gg.jvp(lambda x: gg.vmap(f)(x), (x,), (gg.ones_like(x),))
+    assert tangent.tolist() == [[0.25, 0.0], [0.0, 0.5]]
