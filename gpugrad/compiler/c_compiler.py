@@ -25,10 +25,12 @@ from gpugrad.errors import CompileError
 __all__ = ["Compiler", "find_compiler", "is_kept", "load"]
 
 # No -ffast-math: NaN, infinities and the order of operations stay. What is added up in another
-# order is said to be so in the text.
+# order is said to be so in the text. A function that is not declared is an error, not one of int:
+# programs have no headers.
 OPTIONS: tuple[str, ...] = (
     "-std=gnu11", "-O3", "-march=native", "-fPIC", "-shared", "-fopenmp-simd", "-fwrapv",
-    "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fno-strict-aliasing", "-w",
+    "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fno-strict-aliasing",
+    "-Werror=implicit-function-declaration",
 )  # fmt: skip
 if platform.machine().lower() in ("x86_64", "amd64"):
     OPTIONS += ("-mprefer-vector-width=512",)  # where the processor has them; compilers hesitate

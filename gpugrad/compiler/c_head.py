@@ -1,17 +1,27 @@
-"""The C text with which the source of every program begins: includes, and the objects of Python.
+"""The C text with which the source of every program begins: types, and the objects of Python.
 
 Imports nothing. The fields of an object are those that Python and NumPy keep for all extension
-modules.
+modules. There are no headers, which take a compiler longer than a small program does: compilers
+know the functions of C by names of their own.
 """
 
-__all__ = ["HEAD", "OBJECTS"]
+import re
+
+__all__ = ["HEAD", "OBJECTS", "without_headers"]
 
 HEAD = """\
-#include <math.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#define bool _Bool
+#define true 1
+#define false 0
+#define INFINITY __builtin_inff()
+#define NAN __builtin_nanf("")
+typedef __INT32_TYPE__ int32_t;
+typedef __INT64_TYPE__ int64_t;
+typedef __UINT32_TYPE__ uint32_t;
+typedef __UINT64_TYPE__ uint64_t;
+typedef __UINTPTR_TYPE__ uintptr_t;
+typedef __PTRDIFF_TYPE__ ptrdiff_t;
+typedef __SIZE_TYPE__ size_t;
 
 #define NOINLINE __attribute__((noinline))
 /* A loop with a call in it is no vector loop, and compilers stop inlining after some calls. */
@@ -123,3 +133,26 @@ static NOINLINE int clashes(char *const *a, const expected_t *expected, int coun
     return 0;
 }}
 """
+
+
+_FLOATING = """
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs
+    floor fma fmax fmin fmod frexp hypot ldexp lgamma log log10 log1p log2 logb modf nearbyint
+    nextafter pow remainder rint round scalbn sin sinh sqrt tan tanh tgamma trunc
+"""
+_NAMES = "abs isfinite isinf isnan labs llabs memcmp memcpy memmove memset signbit".split()
+_KNOWN = {*_NAMES, *(name + end for name in _FLOATING.split() for end in ("", "f"))}
+_INCLUDE = re.compile(r"^#include <(?:math|stdint|string)\.h>\n", re.MULTILINE)
+_CALLED = re.compile(r"\b[a-z]\w*(?=\()")
+
+
+def without_headers(text: str) -> str:
+    """C text that needs no headers of C's math.h, stdint.h and string.h, behind `HEAD`.
+
+    >>> print(without_headers("#include <math.h>\\nfloat f(float x) { return sqrtf(x); }"))
+    #define sqrtf __builtin_sqrtf
+    float f(float x) { return sqrtf(x); }
+    """
+    text = _INCLUDE.sub("", text)
+    names = sorted(_KNOWN.intersection(_CALLED.findall(text)))
+    return "".join(f"#define {name} __builtin_{name}\n" for name in names) + text

@@ -92,9 +92,9 @@ EXTREMES = """\
 #endif
 """
 
-_LIMITS = {
+_LIMITS = {  # by names that compilers know without headers
     f"{sign}int{bits}": (
-        ("0" if sign else f"INT{bits}_MIN"), f"{sign.upper()}INT{bits}_MAX"
+        ("0" if sign else f"(-__INT{bits}_MAX__ - 1)"), f"__{sign.upper()}INT{bits}_MAX__"
     )
     for sign in ("", "u")
     for bits in (8, 16, 32, 64)

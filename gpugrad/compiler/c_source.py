@@ -15,7 +15,7 @@ from gpugrad.codegen import host_math
 from gpugrad.compiler.arena import plan_memory
 from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_functions import SHARE, Function, Scratch
-from gpugrad.compiler.c_head import HEAD, OBJECTS
+from gpugrad.compiler.c_head import HEAD, OBJECTS, without_headers
 from gpugrad.compiler.c_items import (
     assembly_function,
     indexed_function,
@@ -141,15 +141,15 @@ class _Writer:
         )
         mathematics = host_math.source(sorted(used)) if used else ""
         objects = OBJECTS.format(head=object.__basicsize__, type=object.__basicsize__ - 8)
-        parts = [HEAD, objects, EXTREMES, mathematics.replace("static inline ", "INLINE "), text]
+        parts = [objects, EXTREMES, mathematics.replace("static inline ", "INLINE "), text]
         if "_product_t" in text:
-            parts.insert(1, product_types())
+            parts.insert(0, product_types())
         if "share_t" in text:
-            parts.insert(1, SHARE)
+            parts.insert(0, SHARE)
         if self.blas is not None:
-            parts.insert(1, blas_types(self.blas))
+            parts.insert(0, blas_types(self.blas))
         parts += [self._entry(piece, functions, offsets) for piece in self.pieces]
-        text = "\n".join(parts)
+        text = "\n".join([HEAD, without_headers("\n".join(parts))])
         return Source(text, self.pieces, self.table, workspace, self.in_place)
 
     # Pieces.

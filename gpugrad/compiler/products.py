@@ -111,8 +111,8 @@ class _Loading(Thread):
     def run(self) -> None:
         source = files("gpugrad.compiler").joinpath("products.c").read_text(encoding="ascii")
         options = ("-DSINGLE",) if self.itemsize == 4 else ()
-        try:  # with a multiplication and its addition as one
-            self.library = load(source, "-ffp-contract=fast", *options)
+        try:  # with a multiplication and its addition as one; -O3 gains nothing here
+            self.library = load(source, "-ffp-contract=fast", "-O2", *options)
         except CompileError:
             pass  # a processor without such vectors: products are BLAS's
 

@@ -160,3 +160,11 @@ def test_a_command_that_does_not_run(tmp_path):
 def test_the_version_is_the_first_line():
     first = subprocess.run([sys.executable, "--version"], capture_output=True, text=True)
     assert Compiler([sys.executable], sys.executable).version() == first.stdout.strip()
+
+
+def test_a_function_that_is_not_declared_is_an_error():
+    """Not one of int, as in old C: the text of a program has no headers."""
+    if find_compiler() is None:
+        pytest.skip("there is no C compiler")
+    with pytest.raises(CompileError, match="unknown"):
+        load("double f(double x) { return unknown(x); }")
