@@ -5,6 +5,7 @@ CUDA and host compilers both accept the code.
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class NotFusibleError(Exception):
     """A formula without an elementwise C expression: it uses several elements, for example."""
 
 
+@cache  # NumPy computes the name of a dtype anew each time
 def c_type(dtype: Any) -> str:
     """The C type in which a kernel computes with a dtype; NotFusibleError if there is none."""
     name = C_TYPES.get(dtype.name)

@@ -16,6 +16,7 @@ from gpugrad.backend.lines import warn
 from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
 from gpugrad.compiler.call import MISSED, built_in, is_ready, make
 from gpugrad.compiler.entry import Entry
+from gpugrad.compiler.garbage import uncollected
 from gpugrad.compiler.modes import aliases, modes
 from gpugrad.compiler.pieces import Programs
 from gpugrad.compiler.places import StaleError
@@ -124,8 +125,9 @@ class Compiled:
         if signature is None:
             return self._function(*args, **kwargs)
         leaves, structure, key = signature
-        recorded = record(self._function, leaves, structure)
-        entry = Entry(structure, recorded)
+        with uncollected():
+            recorded = record(self._function, leaves, structure)
+            entry = Entry(structure, recorded)
         self._entries.setdefault(key, []).append(entry)
         self._count += 1
         try:

@@ -53,7 +53,7 @@ class Step:
     gives None.
     """
 
-    __slots__ = ("name", "operands", "parameters", "results")
+    __slots__ = ("_values", "name", "operands", "parameters", "results")
 
     def __init__(
         self,
@@ -66,10 +66,11 @@ class Step:
         self.operands = tuple(operands)
         self.parameters = parameters
         self.results = tuple(results)
+        self._values = tuple(values_in(self.operands))  # each pass asks for them
 
     def values(self) -> Iterator[Value]:
         """The values among its operands, in order, those in tuples too."""
-        return values_in(self.operands)
+        return iter(self._values)
 
     def __repr__(self) -> str:
         return f"{self.name}{self.operands}"

@@ -1,5 +1,7 @@
 """The first call of a compiled function beside later ones: the same bits, and one program."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,22 @@ def test_an_error_puts_changed_arrays_back(device):
         added(gg.ones(3, device=device))
     assert total.tolist() == [0.0] * 3
     assert (total + 1).tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_search_for_garbage_is_as_it_was_after_a_first_call(enabled):
+    seen = []
+
+    @gg.compile
+    def function(x):
+        seen.append(gc.isenabled())
+        return x * 2 if x.ndim else bool(x > 0)
+
+    (gc.enable if enabled else gc.disable)()
+    try:
+        function(gg.ones(3))
+        with pytest.raises(gg.GpugradError):
+            function(gg.tensor(1.0))
+        assert (seen, gc.isenabled()) == ([False, False], enabled)
+    finally:
+        gc.enable()
