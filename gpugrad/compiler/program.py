@@ -214,7 +214,8 @@ def gives_view(step: Step) -> bool:
         index = step.operands[1]
         parts = index if isinstance(index, tuple) else (index,)
         return not any(getattr(part, "ndim", isinstance(part, list)) for part in parts)
-    if step.name.startswith("einsum"):  # of one operand it may move axes, and no more
+    # Of one operand these may move axes, and no more.
+    if step.name.startswith("einsum") or step.name == "join_heads":
         return len(list(step.values())) == 1
     return step.name in VIEWS
 

@@ -1,10 +1,14 @@
 """Every op of the table and its derivatives of two orders, compiled and run as usual."""
 
+import itertools
+
 import numpy as np
 import pytest
 from optable import arrays_for, case_id, prepared, samples
 
 import gpugrad as gg
+from gpugrad.backend.host import NUMPY
+from gpugrad.compiler.program import Step, Value, gives_view
 from gpugrad.engine.op import TABLE
 from gpugrad.tensor import OPS, TENSORS
 
@@ -62,6 +66,31 @@ def check(op, sample, device):
 def test_programs_that_are_replayed_give_what_their_ops_give(op, device):
     for sample in samples(op)[:2]:
         check(op, sample, device)
+
+
+def in_every_order(array):
+    """The array with its axes in memory in each order."""
+    for order in itertools.permutations(range(np.ndim(array))):
+        moved = np.array(np.transpose(array, order), order="C")
+        yield np.transpose(moved, np.argsort(order))
+
+
+@pytest.mark.parametrize("op", EVERY, ids=case_id)
+def test_what_may_give_a_view_is_known(op):
+    """Whatever the order of axes in memory, in which a program may keep an operand."""
+    for sample in samples(op):
+        first, *others = prepared(op, arrays_for(op, sample))
+        for array in in_every_order(first) if isinstance(first, np.ndarray) else (first,):
+            operands = [array, *others]
+            with np.errstate(all="ignore"):
+                results = getattr(NUMPY, op.name)(*operands, **sample.parameters)
+            for y in results if isinstance(results, tuple | list) else (results,):
+                shared = [isinstance(x, np.ndarray) and np.may_share_memory(x, y) for x in operands]
+                if np.size(y) and any(shared):
+                    values = [Value(np.shape(x), np.result_type(x)) for x in operands]
+                    result = Value(np.shape(y), y.dtype)
+                    assert shared.index(True) == 0
+                    assert gives_view(Step(op.name, values, dict(sample.parameters), [result]))
 
 
 @pytest.mark.parametrize("op", EVERY, ids=case_id)
