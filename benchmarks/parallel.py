@@ -5,16 +5,17 @@
     python benchmarks/parallel.py --processes 1,2,4
     python benchmarks/parallel.py --arithmetic --bandwidth 50 --compute 120 --parameters 1e9
 
-The first form trains an MLP with a constant batch for each process (weak scaling) and measures the
-step without communication, the messages alone, and both together. Overlap is the share of the
-messages' time that the backward pass hides. The second form is arithmetic for 8 to 1,024 GPUs; its
-bandwidth (GB/s of a GPU's link, per direction), latency and time of computation are parameters,
-and its bytes are those of the measured messages: 4 for each parameter.
+The first form trains an MLP with a constant batch for each process (weak scaling), one thread each,
+and measures the step without communication, the messages alone, and both together. Overlap is the
+share of the messages' time that the backward pass hides. The second form is arithmetic for 8 to
+1,024 GPUs; its bandwidth (GB/s of a GPU's link, per direction), latency and time of computation are
+parameters, and its bytes are those of the measured messages: 4 for each parameter.
 """
 
 import argparse
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -82,7 +83,11 @@ def started(processes: int, rounds: int) -> dict[str, float]:
         if mpiexec is None:
             raise SystemExit("error: this needs MPI: pip install gpugrad[mpi]")
         command = [mpiexec, "-n", str(processes), *command]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    # A core for each process: with more threads than cores BLAS's wait for each other.
+    one = {"OMP_NUM_THREADS": "1", "GPUGRAD_NUM_THREADS": "1"}
+    output = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={**os.environ, **one}
+    ).stdout
     values: dict[str, float] = json.loads(output.splitlines()[-1])
     return values
 
