@@ -135,10 +135,10 @@ class Batching(Namespace):
 
     def failing_element(
         self, operands: Sequence[Any], error_of: Callable[[Any, Sequence[Any]], Exception | None]
-    ) -> tuple[Any, list[Any]]:
-        """A namespace and operands of the first element of the highest level that has an error.
+    ) -> tuple[list[Any], Exception | None]:
+        """The operands and the error of the first element of the highest level that has one.
 
-        By bisection, and so of any element if none has one. No operands of a batch of no elements.
+        By bisection. There is no error if no element has one, as in a batch of none.
         """
         level = _highest(operands)
         held = [level_of(operand) == level for operand in operands]
@@ -152,9 +152,10 @@ class Batching(Namespace):
             half = part(slice(start, middle), lambda array: wrapped(array, level))
             start, stop = (middle, stop) if error_of(self, half) is None else (start, middle)
         if start == stop:
-            return self, []
+            return [], None
         element = part((start, ...), lambda array: array)
-        return common_namespace(*[one for one in element if hasattr(one, "dtype")]), element
+        xp = common_namespace(*[one for one in element if hasattr(one, "dtype")])
+        return element, error_of(xp, element)
 
     def concatenate(self, arrays: Sequence[Any], axis: int | None = 0) -> Any:
         return self.concat_arrays(*arrays, axis=axis)
@@ -188,8 +189,7 @@ class Batching(Namespace):
                     return own
                 return None
 
-            xp, operands = self.failing_element((x, value, *arrays), error_of)
-            own = error_of(xp, operands) if operands else None
+            _, own = self.failing_element((x, value, *arrays), error_of)
             raise own or error from None
 
     def add_slice(self, total: Any, index: Any, g: Any) -> bool:

@@ -133,9 +133,8 @@ class _CallWriter(CallWriter):
         recorded = self.recorded
         self.lines += [f"{self.constant(function)}()" for function in recorded.before]
         for number, (place, value) in enumerate(zip(recorded.finds, recorded.program.inputs)):
-            text = self.place(place)
-            if isinstance(place, ArrayOf) and not value.ndim:
-                text = text.removesuffix("._array").removesuffix(".data") + ".data"
+            is_number = isinstance(place, ArrayOf) and not value.ndim
+            text = f"{self.place(place.tensor)}.data" if is_number else self.place(place)
             self.lines.append(f"x{number} = {text}")
         self.inputs = "".join(f"x{number}, " for number in range(len(recorded.finds)))
 

@@ -270,9 +270,9 @@ class Session:
             met.put_back()
 
     def forget(self) -> bool:
-        """Let go of all that records; whether somebody else has kept some of it.
+        """Let go of all that records, after the end; whether somebody else has kept some of it.
 
-        It is asked of a recording that has ended, and of a lenient one.
+        That is known of a lenient recording alone.
         """
         tape = self.tape
         for some in (

@@ -12,6 +12,7 @@ import numpy as np
 from gpugrad.backend.lines import user_line
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.compiler.program import VIEWS, Program, Step, Value, flat
+from gpugrad.compiler.rewriting import needed
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.errors import CompileError
@@ -169,14 +170,8 @@ class Tape:
         if self.pieces is not None:
             return list(self.pieces.values(outputs))
         known = {one.first: self.before.get(one, one.array) for one in self.given}
-        steps: list[Step] = []
-        read = set(outputs)
-        for step in reversed(self.steps):
-            if not read.isdisjoint(step.results):
-                steps.append(step)
-                read.update(step.values())
         with np.errstate(all="ignore"):
-            return Program([*known], {}, steps[::-1], outputs)([*known.values()])
+            return needed(Program([*known], {}, self.steps, outputs))([*known.values()])
 
     def lifted(self, operand: Any) -> Any:
         """An operand of a step in place of an operand of a call."""

@@ -184,8 +184,7 @@ def _explain_batched(
 
     if isinstance(error, BatchError | MemoryError):
         return
-    one_xp, operands = xp.failing_element(raws, error_of)
-    own = error_of(one_xp, operands) if operands else None
+    operands, own = xp.failing_element(raws, error_of)
     if own is not None:
         explain(op, operands, parameters, own)
         raise own from error

@@ -65,8 +65,7 @@ class Flat:
 
 def run_of(arrays: Sequence[Any]) -> Any:
     """The one array that some make up which lie one after the other in a `Flat`; else None."""
-    reference = _flats.get(id(arrays[0]))
-    flat = None if reference is None else reference()
+    flat = _flat_of(arrays[0])
     return None if flat is None else flat.run(arrays)
 
 
@@ -74,11 +73,15 @@ def in_order(tensors: Sequence[Any]) -> list[Any]:
     """Tensors, those of a `Flat` in its order and beside each other."""
 
     def place(tensor: Any) -> tuple[int, int]:
-        reference = _flats.get(id(tensor.data))
-        flat = None if reference is None else reference()
+        flat = _flat_of(tensor.data)
         return (0, 0) if flat is None else (id(flat), flat.place(tensor.data))
 
     return sorted(tensors, key=place)
+
+
+def _flat_of(array: Any) -> Flat | None:
+    reference = _flats.get(id(array))
+    return None if reference is None else reference()
 
 
 def _forget(identities: tuple[int, ...]) -> None:

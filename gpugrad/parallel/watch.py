@@ -127,7 +127,7 @@ class Watch:
 
         Of the first calls, and then of each 64th, each of which costs a message.
         """
-        if self.calls <= 256 or self.calls % 64 == 0:
+        if _is_compared(self.calls):
             self._send(call=self.calls, what=what)
 
     def announce_message(self, source: int, to: int, what: str) -> None:
@@ -136,7 +136,7 @@ class Watch:
         Of the first messages of the two in this direction, and then of each 64th.
         """
         number = self._messages[source, to] = self._messages.get((source, to), 0) + 1
-        if number <= 256 or number % 64 == 0:
+        if _is_compared(number):
             self._send(source=source, to=to, number=number, what=what)
 
     def look(self) -> None:
@@ -324,6 +324,11 @@ _LIBRARIES = (
     sysconfig.get_path("purelib"),
     "<",
 )
+
+
+def _is_compared(number: int) -> bool:
+    """Whether the call, or message, of a number is told to the server: the first, then a few."""
+    return number <= 256 or number % 64 == 0
 
 
 def _line(frame: Any) -> str:
