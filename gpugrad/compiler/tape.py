@@ -1,4 +1,4 @@
-"""What a function has done while it was recorded: the steps of a program. Imports program, errors.
+"""What a function has done while it was recorded: a program's steps. Imports program, rewriting.
 
 The arrays that record (`gpugrad.compiler.recorded`) append to it what is done with them.
 """
