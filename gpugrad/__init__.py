@@ -40,6 +40,7 @@ from numpy import (
 from gpugrad import backend, errors
 from gpugrad.backend import Device, cuda, default_device, set_default_device
 from gpugrad.backend.device import device
+from gpugrad.backend.reuse import empty_cache
 from gpugrad.engine.modes import (
     deterministic,
     enable_grad,
@@ -110,9 +111,9 @@ def __dir__() -> list[str]:
 
 __all__ = [  # noqa: PLE0604  names of the tables
     "Device", "Tensor", "backend", "bool", "bool_", "c_", "complex128", "complex64", "cuda",
-    "default_device", "deterministic", "device", "e", "enable_grad", "errors", "float16", "float32",
-    "float64", "inf", "int16", "int32", "int64", "int8", "is_deterministic", "is_grad_enabled",
-    "nan", "newaxis", "no_grad", "pi", "r_", "set_default_device", "set_grad_enabled", "uint16",
-    "uint32", "uint64", "uint8", "__array_api_version__",
+    "default_device", "deterministic", "device", "e", "empty_cache", "enable_grad", "errors",
+    "float16", "float32", "float64", "inf", "int16", "int32", "int64", "int8", "is_deterministic",
+    "is_grad_enabled", "nan", "newaxis", "no_grad", "pi", "r_", "set_default_device",
+    "set_grad_enabled", "uint16", "uint32", "uint64", "uint8", "__array_api_version__",
     *_errors, *_creation, *PUBLIC, *_LAZY,
 ]  # fmt: skip

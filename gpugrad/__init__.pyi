@@ -67,6 +67,7 @@ from gpugrad.autodiff import (
 )
 from gpugrad.backend import Device, cuda, default_device, set_default_device
 from gpugrad.backend.device import device
+from gpugrad.backend.reuse import empty_cache
 from gpugrad.compiler.api import compile
 from gpugrad.engine.autocast import autocast, is_autocast_enabled
 from gpugrad.engine.modes import (
@@ -272,6 +273,7 @@ __all__ = [
     "einsum_path",
     "elu",
     "empty",
+    "empty_cache",
     "empty_like",
     "enable_grad",
     "equal",

@@ -1,6 +1,6 @@
 """The namespace of NumPy: the module, with faster equivalents of some functions.
 
-Imports convolution, namespace, pooling, precision, special and sums, and SciPy where it is
+Imports convolution, namespace, pooling, precision, reuse, special and sums, and SciPy where it is
 installed and useful. The cost of a NumPy call on small arrays is mostly that of the Python around
 it: an operator, or the ``reduce`` of a ufunc, does the same with less.
 """
@@ -28,6 +28,7 @@ from gpugrad.backend.normalization import layer_norm, layer_norm_and_residuals, 
 from gpugrad.backend.pooling import pools_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.recurrent import lstm_layer, lstm_layer_vjp
+from gpugrad.backend.reuse import LARGE, Block, empty
 from gpugrad.backend.special import Special
 from gpugrad.backend.sums import (
     adds_few,
@@ -246,7 +247,15 @@ def _erf(x: Any) -> Any:
 
 def _outer_products(columns: Any, rows: Any) -> Any:
     """Two thirds of the time of ``columns * rows``, whose inner loops take longer to begin."""
-    return np.einsum("...ik,...kj->...ij", columns, rows)
+    size = columns.size * rows.shape[-1] * columns.itemsize
+    if size <= LARGE or columns.shape[:-2] != rows.shape[:-2]:
+        return np.einsum("...ik,...kj->...ij", columns, rows)
+    y = empty((*columns.shape[:-1], rows.shape[-1]), columns.dtype)
+    return np.einsum("...ik,...kj->...ij", columns, rows, out=y)
+
+
+def _owns_buffer(array: Any) -> bool:
+    return array.base is None or array.base.__class__ is Block
 
 
 NUMPY = Namespace(
@@ -254,7 +263,7 @@ NUMPY = Namespace(
     fast={
         "address": lambda array: array.ctypes.data,
         "owner_of": _owner_of,
-        "owns_buffer": lambda array: array.base is None,
+        "owns_buffer": _owns_buffer,
         "add": operator.add,
         "subtract": operator.sub,
         "multiply": operator.mul,

@@ -290,7 +290,9 @@ class _Words:
                 [
                     *self.kind(value.shape, value.dtype), entry.reuse.get(i, -1), value.weak,
                     i in gradients,
-                    0 if native.are_contiguous[i] else self.of(native.makers[i]),
+                    0
+                    if native.are_contiguous[i] and not native.are_large[i]
+                    else self.of(native.makers[i]),
                 ]
                 for i, value in enumerate(outputs)
             ]),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpugrad.backend.reuse import LARGE, empty
 from gpugrad.compiler import products
 from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
@@ -127,6 +128,7 @@ class Native:
         }
         self.makers = [_maker(array) for array in schedule.outputs]
         self.are_contiguous = [array.seen.is_contiguous for array in schedule.outputs]
+        self.are_large = [array.nbytes > LARGE for array in schedule.outputs]
         self._weak = [i for i, value in enumerate(program.outputs) if value.weak]
         self.spare: list[Any] = []
         self.workspace = made.workspace + _ALIGNMENT
@@ -361,7 +363,7 @@ def _maker(array: Array) -> Callable[[], Any]:
     """What makes an array as the caller has it: one that owns its memory."""
     shape, seen = array.seen.shape, array.seen
     if seen.is_contiguous:
-        return partial(_empty, shape, array.dtype)
+        return partial(_empty if array.nbytes <= LARGE else empty, shape, array.dtype)
     return partial(
         np.empty_like, as_strided(_empty(1, array.dtype), shape, _bytes(seen, array.dtype))
     )
