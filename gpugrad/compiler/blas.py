@@ -5,6 +5,7 @@ second library with threads of its own is loaded.
 """
 
 import ctypes
+import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-__all__ = ["Blas", "blas"]
+__all__ = ["Blas", "blas", "limit_threads"]
 
 # How builds of NumPy name the function of CBLAS, and the type of its lengths.
 _NAMES = (
@@ -25,6 +26,11 @@ _NAMES = (
 )
 _THREADS = tuple(
     f"{start}openblas_get_num_threads{end}" for start in ("scipy_", "") for end in ("64_", "")
+)
+# What tells and what sets the number of threads, of OpenBLAS's builds and of MKL.
+_LIMITS = (
+    *((name, name.replace("get", "set")) for name in _THREADS),
+    ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads"),
 )
 _MODULES = ("numpy._core._multiarray_umath", "numpy.linalg._umath_linalg")
 _TYPES: dict[str, tuple[Any, Any]] = {
@@ -73,6 +79,31 @@ def _threads_of(library: Any) -> Callable[[], int]:
             function.restype, function.argtypes = ctypes.c_int, []
             return cast("Callable[[], int]", function)
     return int
+
+
+def limit_threads(count: int) -> bool:
+    """Have the BLAS of NumPy, and SciPy's if it is loaded, take so many threads at most.
+
+    Whether NumPy's can be told.
+    """
+    told = []
+    for name in (_MODULES[0], "scipy.linalg._fblas"):
+        module = sys.modules.get(name)
+        if module is not None:
+            library = ctypes.CDLL(module.__file__)
+            told.append(any(_limited(library, *names, count) for names in _LIMITS))
+    return bool(told) and told[0]
+
+
+def _limited(library: Any, get: str, set_: str, count: int) -> bool:
+    known, limit = getattr(library, get, None), getattr(library, set_, None)
+    if known is None or limit is None:
+        return False
+    known.restype, known.argtypes = ctypes.c_int, []
+    limit.restype, limit.argtypes = None, [ctypes.c_int]
+    if known() > count:
+        limit(count)
+    return True
 
 
 def _multiplies(function: Any, name: str, integer: Any) -> bool:

@@ -1,6 +1,6 @@
 """The processes that compute together: `init`, and which of them this one is.
 
-Imports errors, backend, launchers, engine and watch; mpi where there are several processes.
+Imports errors, backend, launchers, engine, watch and cores; mpi where there are several processes.
 """
 
 import secrets
@@ -15,8 +15,9 @@ from gpugrad.backend.device import Device, device_of, set_default_device
 from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import ArgumentError, ParallelError
 from gpugrad.parallel import launchers
+from gpugrad.parallel.cores import share_cores
 from gpugrad.parallel.engine import Engine
-from gpugrad.parallel.meeting import Meeting
+from gpugrad.parallel.meeting import Server
 from gpugrad.parallel.watch import Watch
 
 __all__ = ["Group", "barrier", "group", "init", "joined", "local_rank", "rank", "size"]
@@ -34,6 +35,7 @@ class Group:
         if place.size > 1:
             mpi = _mpi(place)
             _meet(place, self.watch, mpi)
+            share_cores(self.watch)
             self._choose(place, device, mpi)
             self.watch.calls = 0
 
@@ -104,14 +106,14 @@ def _mpi(place: launchers.Place) -> Any:
 
 
 def _meet(place: launchers.Place, watch: Watch, mpi: Any) -> None:
-    """Connect all processes to the server of rank 0, or to that of `gpugrad launch`."""
-    own: Meeting | None = None
+    """Connect all processes to the server that rank 0 starts, or to that of `gpugrad launch`."""
+    own: Server | None = None
     if given := launchers.meeting():
         watch.join(*given, server="gpugrad launch")
         return
     if mpi is not None:
         if place.rank == 0:
-            own = Meeting(place.size, secrets.token_hex(8))
+            own = Server(place.size, secrets.token_hex(8))
         hosts, port, key = mpi.bcast(own and (_own_hosts(), own.port, own.key))
         watch.join(hosts, port, key, own)
         return
@@ -123,7 +125,13 @@ def _meet(place: launchers.Place, watch: Watch, mpi: Any) -> None:
     host, port = place.address
     key = f"{place.launcher} {place.size}"
     if place.rank == 0:
-        own = Meeting(place.size, key, port)
+        try:
+            own = Server(place.size, key, port)
+        except OSError as error:
+            raise ParallelError(
+                f"init: rank 0 cannot listen at port {port}, where the processes are to meet: "
+                f"{error}. Set MASTER_PORT to another one"
+            ) from error
     watch.join([host], port, key, own)
 
 

@@ -1,21 +1,23 @@
-"""Where the processes meet, beside MPI and NCCL: a small server in the process of rank 0.
+"""Where the processes meet, beside MPI and NCCL: a small server, in a process that rank 0 starts.
 
-Imports errors. Each process keeps one connection to it, over which go lines of JSON and never an
-array. The server knows by an ended connection that a process is dead, asks everybody for the place
-where it is when one has waited too long, and tells all of them the first thing that went wrong.
-`gpugrad.parallel.watch` is the other end.
+Imports nothing of gpugrad: that process runs this file alone. Each process keeps one connection to
+it, over which go lines of JSON and never an array. The server knows by an ended connection that a
+process is dead, asks everybody for the place where it is when one has waited too long, and tells
+all of them the first thing that went wrong. `gpugrad.parallel.watch` is the other end.
 """
 
 import contextlib
 import json
 import selectors
+import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from typing import Any
 
-__all__ = ["Lines", "Meeting", "connect", "different", "not_expected"]
+__all__ = ["Lines", "Meeting", "Server", "connect", "different", "not_expected"]
 
 # How long a process has to answer where it is.
 ANSWER = 1.0
@@ -115,7 +117,7 @@ class Meeting:
         self._selector.register(self._server, selectors.EVENT_READ, None)
         self._woken, self._wake = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ, None)
-        self._is_over = False
+        self._is_over = self._is_left = False
         self._ranks: dict[int, Lines] = {}
         self._names: dict[int, str] = {}  # pid and host
         self._ended: set[int] = set()  # ranks that have said so
@@ -145,32 +147,39 @@ class Meeting:
             self._wake.send(b"!")
         self._thread.join()
 
-    def close(self) -> None:
-        """Close the sockets, which in a forked process are copies."""
-        self._selector.close()
-        for one in (self._server, self._woken, self._wake):
-            one.close()
-        for lines in self._ranks.values():
-            lines.socket.close()
-
-    def absent(self) -> list[int]:
-        """The ranks that have not come yet."""
-        return [rank for rank in range(self._size) if rank not in self._ranks]
+    def leave(self) -> None:
+        """End the server when those who have come are gone, or have all said that they end."""
+        self._is_left = True
+        with contextlib.suppress(OSError):
+            self._wake.send(b"!")
+        self._thread.join()
 
     def _run(self) -> None:
         try:
             self._serve()
         finally:  # after an error too: the processes notice the end of their connections
-            self.close()
+            self._selector.close()
+            for one in (self._server, self._woken, self._wake):
+                one.close()
+            for lines in self._ranks.values():
+                lines.socket.close()
+
+    def _has_ended(self) -> bool:
+        if self._is_over or len(self._gone) == self._size:
+            return True
+        all_said = len(self._ended) == self._size and not self._verdict
+        return self._is_left and (all_said or self._gone.issuperset(self._ranks))
 
     def _serve(self) -> None:
-        while len(self._gone) < self._size and not self._is_over:
+        while not self._has_ended():
             waiting = None if self._late is None else max(0, self._answers_by - time.monotonic())
             for key, _ in self._selector.select(waiting):
                 if key.fileobj is self._server:
                     self._accept()
                 elif key.data is not None:
                     self._read(*key.data)
+                else:
+                    self._woken.recv(1)
             if self._late is not None and time.monotonic() >= self._answers_by:
                 self._judge_late()
 
@@ -213,7 +222,7 @@ class Meeting:
         self._ranks[rank], self._names[rank] = lines, name
         if self._verdict:
             lines.send(verdict=self._verdict)
-        if not self.absent():
+        if len(self._ranks) == self._size:
             self._send_all(complete=True)
 
     def _understand(self, rank: int, message: dict[str, Any]) -> None:
@@ -225,6 +234,8 @@ class Meeting:
             self._compare_message(rank, message)
         elif "failed" in message:
             self._tell(message["failed"])
+        elif "absent" in message and len(self._ranks) < self._size:
+            self._tell(self._absent(rank, message["absent"]))
         elif "late" in message:
             self._ask(rank, message)
         elif "at" in message:
@@ -235,6 +246,13 @@ class Meeting:
             self._ended.add(rank)
             self._send_all(left=rank, calls=message["ended"])
             self._end_all()
+
+    def _absent(self, rank: int, timeout: float) -> str:
+        absent = [str(other) for other in range(self._size) if other not in self._ranks]
+        return (
+            f"init: rank {rank} has waited for {timeout:g} s; not come: {_ranks(absent)} of "
+            f"{self._size}"
+        )
 
     def _lost(self, rank: int) -> None:
         self._gone.add(rank)
@@ -303,9 +321,10 @@ class Meeting:
         if self._verdict:
             return
         self._verdict = verdict
-        # At once: MPI's launcher may kill this process the next moment.
-        sys.stderr.write(f"gpugrad.parallel: {verdict}\n")
-        sys.stderr.flush()
+        # At once: the launcher may kill all the others the next moment.
+        with contextlib.suppress(OSError):  # nobody reads it any longer
+            sys.stderr.write(f"gpugrad.parallel: {verdict}\n")
+            sys.stderr.flush()
         self._send_all(verdict=verdict)
 
     def _send_all(self, **message: Any) -> None:
@@ -323,3 +342,59 @@ def _listening(port: int) -> socket.socket:
         except OSError:  # IPv6 is there, and switched off
             pass
     return socket.create_server(("", port), backlog=1024)
+
+
+class Server:
+    """A meeting in a process of its own, in a session of its own.
+
+    A launcher that kills the ranks when one has died (MPICH's does so within a millisecond) does
+    not kill it, so that it can say which it was. It ends with the last of them.
+    """
+
+    def __init__(self, size: int, key: str, port: int = 0) -> None:
+        self.key = key
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__, str(size), str(port)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        # Not as an argument, which other users could read.
+        self._process.stdin.write(key.encode() + b"\n")
+        self._process.stdin.flush()
+        with self._process.stdout as answer:
+            said = answer.readline().decode().strip()
+        if not said.isdecimal():
+            self.end()
+            raise OSError(said or f"{sys.executable} has started no server")
+        self.port = int(said)
+
+    def leave(self) -> None:
+        """Let the server end when the ranks have; called by their end where nobody calls it."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def end(self) -> None:
+        """Leave the server, and wait for its end."""
+        self.leave()
+        self._process.wait()
+
+
+def _main(size: str, port: str) -> None:
+    """The process of a `Server`: it answers with its port, and ends when its input has ended."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # a launcher's, for the ranks
+        signal.signal(number, signal.SIG_IGN)
+    key = sys.stdin.readline().strip()
+    try:
+        meeting = Meeting(int(size), key, int(port))
+    except OSError as error:
+        sys.stdout.write(f"{error}\n")
+        return
+    sys.stdout.write(f"{meeting.port}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    meeting.leave()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from gpugrad.errors import ParallelError
-from gpugrad.parallel.meeting import ANSWER, Lines, Meeting, connect
+from gpugrad.parallel.meeting import ANSWER, Lines, Server, connect
 
 __all__ = ["GRACE", "Pending", "Watch"]
 
@@ -53,8 +53,8 @@ class Watch:
         self._left: dict[int, int] = {}  # the calls of the ranks that have ended
         self._failed = False  # an error has ended the main thread
         self._lines: Lines | None = None
-        self._meeting: Meeting | None = None
-        self._server = "rank 0"
+        self._own: Server | None = None  # of rank 0
+        self._server = "the server of rank 0"
         self._complete = threading.Event()
         self._over = threading.Event()  # there is nothing more to learn
         self._all_ended = False
@@ -66,14 +66,14 @@ class Watch:
     # Meeting the others.
 
     def join(
-        self, hosts: list[str], port: int, key: str, meeting: Meeting | None = None,
-        server: str = "rank 0",
+        self, hosts: list[str], port: int, key: str, own: Server | None = None,
+        server: str = "the server of rank 0",
     ) -> None:  # fmt: skip
-        """Connect to the server, which may be this process's own; wait for all others.
+        """Connect to the server, which this process may have started; wait for all others.
 
         ``server`` says whose it is.
         """
-        self._meeting, self._server = meeting, server
+        self._own, self._server = own, server
         until = time.monotonic() + self.timeout
         name = f"process {os.getpid()} on {socket.gethostname()}"
         hello = {"hello": self.rank, "name": name, "key": key}
@@ -89,13 +89,17 @@ class Watch:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
         self._hook_ends()
+        asked = False
         while not self._complete.wait(0.05):
-            if self._verdict or time.monotonic() > until:
-                absent = meeting.absent() if meeting else []
+            late = time.monotonic() - until
+            if late > 0 and not asked:
+                asked = True
+                self._send(absent=self.timeout)
+            if self._verdict or late > ANSWER:
                 raise ParallelError(
                     self._verdict
-                    or f"init: rank {self.rank} has waited for {self.timeout:g} s; not come: "
-                    f"{f'ranks {absent}' if absent else 'other ranks'} of {self.size}"
+                    or f"init: rank {self.rank} has waited for {self.timeout:g} s for the others, "
+                    f"and {server} does not answer"
                 )
 
     def exchange(self, value: Any) -> list[Any]:
@@ -297,6 +301,8 @@ class Watch:
                 said = True
                 self._say("has ended and waits for the others to end")
         if not (self._failed or self._verdict):
+            if self._own is not None:
+                self._own.end()
             return
         if not self._failed:
             self._say(f"ends with an error, because {self._verdict}")
@@ -310,8 +316,8 @@ class Watch:
         if self._lines is not None:
             self._lines.socket.close()
             self._lines = None
-        if self._meeting is not None:
-            self._meeting.close()
+        if self._own is not None:
+            self._own.leave()
 
 
 def _main() -> int:

@@ -12,7 +12,7 @@ from repository import ROOT
 
 from gpugrad.cli.launch import _mpiexec
 
-__all__ = ["NO_MPI", "has_mpi", "mpiexec", "needs_mpi", "started_alone"]
+__all__ = ["NO_MPI", "has_mpi", "mpiexec", "mpiexec_command", "needs_mpi", "started_alone"]
 
 NO_MPI = "needs MPI: pip install gpugrad[mpi]"
 
@@ -53,9 +53,14 @@ def started_alone(**variables):
     return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **variables}
 
 
+def mpiexec_command(count):
+    """The command that starts Python in so many processes."""
+    return [*_mpiexec(), "-n", str(count), sys.executable]
+
+
 def mpiexec(count, *arguments):
     """Start Python in so many processes; a Popen with its output."""
     return subprocess.Popen(
-        [*_mpiexec(), "-n", str(count), sys.executable, *map(str, arguments)],
+        [*mpiexec_command(count), *map(str, arguments)],
         env=started_alone(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """A process that dies, raises, hangs or ends early ends the others, with its name, in time."""
 
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,8 @@ import gpugrad as gg
 from gpugrad.cli import launch
 from gpugrad.errors import ParallelError
 from gpugrad.parallel import launchers
-from gpugrad.parallel.meeting import Meeting, connect
+from gpugrad.parallel.group import Group
+from gpugrad.parallel.meeting import Meeting, Server, connect
 from gpugrad.parallel.watch import Pending, Watch
 
 # What rank 1 does, and what is said of it.
@@ -23,6 +25,7 @@ WORDS = {
     "raise": r"rank 1 has raised ValueError: bad value \(in misbehave",
     "exit": r"rank 1 has ended its program after 3 calls of gg.parallel, and rank 0 is at call 4",
     "kill": r"rank 1 \(process \d+ on .*\) has died without a word: killed by a signal",
+    "kill rank 0": r"rank 0 \(process \d+ on .*\) has died without a word: killed by a signal",
     "stop": r"rank 0 has waited for 4 s.* rank 1 does not answer: its process is stopped",
     "stop rank 0": r"rank 1 has waited for 4 s.*; rank 0 does not answer: its process is stopped",
     "sleep": r".*rank 1 is not there: it is in misbehave, .*parallel_faults.py:\d+",
@@ -33,11 +36,7 @@ WORDS = {
 
 @pytest.fixture(scope="module")
 def said():
-    """By what rank 1 does: the status and the output of all processes; all at the same time.
-
-    A process that is killed under `gpugrad launch`, since MPICH's mpiexec kills the others before
-    their words come out.
-    """
+    """By what rank 1 does: the status and the output of all processes; all at the same time."""
     if not has_mpi():
         pytest.skip(NO_MPI)
     started = {
@@ -174,18 +173,58 @@ def test_values_are_exchanged(watches):
     assert got == {0: [[0, "x"], [1, "x"]], 1: [[0, "x"], [1, "x"]]}
 
 
-def test_a_process_that_does_not_come_is_named():
+def test_a_process_that_does_not_come_is_named(capsys):
     watch = Watch(0, 2, 0.2)
     watch._hook_ends = lambda: None
-    words = r"has waited for 0.2 s; not come: ranks \[1\] of 2"
+    words = "rank 0 has waited for 0.2 s; not come: rank 1 of 2"
     with Meeting(2, "key") as meeting, pytest.raises(ParallelError, match=words):
-        watch.join(["127.0.0.1"], meeting.port, "key", meeting)
+        watch.join(["127.0.0.1"], meeting.port, "key")
     watch._seen = True
     assert watch._over.wait(5)
+    assert words in capsys.readouterr().err
+
+
+# Starts the server, comes as rank 0, and is killed.
+KILLED = """
+import os, signal, time
+from gpugrad.parallel.meeting import Server, connect
+server = Server(2, "key")
+hello = {"hello": 0, "name": "process 1", "key": "key"}
+lines = connect(["127.0.0.1"], server.port, hello, time.monotonic() + 60)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_server_outlives_the_process_that_has_started_it_and_names_it():
+    """So that it says who has died, though a launcher kills the others at the same time."""
+    run = subprocess.run(
+        [sys.executable, "-c", KILLED], env=started_alone(), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == -9
+    assert "rank 0 (process 1) has died without a word: killed by a signal" in run.stderr
+
+
+def test_a_server_ends_with_its_ranks_and_before_them_if_it_is_left():
+    server = Server(1, "key")
+    hello = {"hello": 0, "name": "a process", "key": "key"}
+    lines = connect(["127.0.0.1"], server.port, hello, time.monotonic() + 60)
+    lines.send(ended=0)
+    server.end()
+    assert server._process.returncode == 0
+    lines.socket.close()
+    Server(2, "key").end()  # nobody has come
+
+
+def test_a_port_that_is_taken_is_said():
+    with socket.create_server(("", 0)) as taken:
+        place = launchers.Place("torchrun", 0, 2, 0, ("127.0.0.1", taken.getsockname()[1]))
+        with pytest.raises(ParallelError, match="cannot listen at port .* in use.* MASTER_PORT"):
+            Group(place, 1.0)
 
 
 def test_another_program_at_the_port_is_not_taken_for_rank_0():
-    words = "rank 1 cannot reach rank 0 at 127.0.0.1, port"
+    words = "rank 1 cannot reach the server of rank 0 at 127.0.0.1, port"
     with Meeting(2, "key of another job") as meeting, pytest.raises(ParallelError, match=words):
         Watch(1, 2, 0.1).join(["127.0.0.1"], meeting.port, "key")
 
