@@ -38,7 +38,7 @@ def _copied(x: Any) -> Any:
 
 def _scores(q: Any, k: Any, bias: Any, scale: float, causal: bool) -> Any:
     """The scores of keys and queries, in new memory."""
-    queries = _copied(q)
+    queries = np.array(_turned(q), order="C")  # new memory, which one row or column needs not be
     queries *= scale
     scores = np.matmul(k, queries)
     if bias is not None:
