@@ -90,7 +90,8 @@ class Compiled:
             entry.is_built_in = True
             function = built_in(entry, key[0], leaves) if key[1] is None else None
             if function is not None:
-                self._built_in = (function, *self._built_in)
+                others = [one for one in self._built_in if one is not entry.built_in]
+                self._built_in, entry.built_in = (function, *others), function
         return entry(leaves, drawn)
 
     def _in_python(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -127,13 +128,28 @@ class Compiled:
         leaves, structure, key = signature
         with uncollected():
             recorded = record(self._function, leaves, structure)
-            entry = Entry(structure, recorded)
-        self._entries.setdefault(key, []).append(entry)
-        self._count += 1
+            entry, drawn = self._entry(structure, key, leaves, recorded)
         try:
-            return self._run(entry, key, leaves, recorded.drawn)
+            return self._run(entry, key, leaves, drawn)
         except StaleError:  # it keeps what it has made
             return self._function(*args, **kwargs)
+
+    def _entry(
+        self, structure: tree.Tree, key: Any, leaves: Sequence[Any], recorded: Any
+    ) -> tuple[Entry, Any]:
+        """The program of a recording, and its random numbers.
+
+        It is one that there is already, if the recording has shown that it is right.
+        """
+        entries = self._entries.setdefault(key, [])
+        for entry in [one for one in entries if one.alone and one.structure == structure]:
+            if (drawn := entry.learn(leaves, recorded)) is not None:
+                return entry, drawn
+        entry = Entry(structure, recorded, leaves)
+        if recorded.told is None:
+            entries.insert(0, entry)  # the likeliest next time
+            self._count += 1
+        return entry, recorded.drawn
 
     def report(self, source: bool = False, times: bool = False) -> str:
         """What has been recorded, a paragraph for each program.
@@ -214,7 +230,7 @@ class Lenient(Compiled):
         self, args: Any, kwargs: Any, leaves: list[Any], structure: tree.Tree, key: Any
     ) -> Any:
         """The result of a new program, or of the function where it cannot be recorded."""
-        entries, reasons = self._entries[key], self._reasons.setdefault(key, [])
+        reasons = self._reasons.setdefault(key, [])
         for reason in reasons:
             if reason.structure == structure:
                 return self._in_pieces(reason, args, kwargs, leaves)
@@ -224,22 +240,19 @@ class Lenient(Compiled):
         with draws() as states:
             try:
                 recorded = record(self._function, leaves, structure, is_lenient=True)
-                entry = Entry(structure, recorded)
+                entry, drawn = self._entry(structure, key, leaves, recorded)
             except ERRORS as error:  # the user's own are raised again
                 _set_back(states)
                 result = self._function(*args, **kwargs)
                 reasons.append(_Reason(structure, error))
                 return result
-        if recorded.told is None:
-            entries.insert(0, entry)
-            self._count += 1
-        else:
+        if recorded.told is not None:
             reasons.append(_Reason(structure, recorded.told))
             if not recorded.keeps and not recorded.graph:
                 reasons[-1].programs = Programs.of(recorded.program, recorded.namespaces)
         # A graph of one call has derivatives of every order: the function makes it.
         is_right = recorded.told is None or recorded.graph is None
-        done = self._tried(entry, key, leaves, recorded.drawn) if is_right else None
+        done = self._tried(entry, key, leaves, drawn) if is_right else None
         if done is None:
             _set_back(states)
         return self._function(*args, **kwargs) if done is None else done[0]

@@ -1,11 +1,8 @@
 """Which steps of a program C computes, and what they cost. Imports elementwise, layout, program."""
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 
-from gpugrad.compiler.elementwise import DTYPES, in_c
+from gpugrad.compiler.elementwise import has_c_type, in_c
 from gpugrad.compiler.indexed import index_of
 from gpugrad.compiler.layout import contiguous, parts_of, view_of
 from gpugrad.compiler.program import Step, Value
@@ -27,11 +24,6 @@ ARITHMETIC = frozenset(
 )  # fmt: skip
 
 
-@cache
-def _has_c_type(dtype: Any) -> bool:
-    return np.dtype(dtype).name in DTYPES
-
-
 def computes(step: Step) -> bool:
     """Whether C computes a step, on arrays of any layout."""
     values = [value for value in (*step.values(), *step.results) if value is not None]
@@ -42,7 +34,7 @@ def computes(step: Step) -> bool:
     first = step.operands[0]
     if isinstance(first, Value) and is_view(step, first):
         return True
-    if not all(_has_c_type(value.dtype) for value in values):
+    if not all(has_c_type(value.dtype) for value in values):
         return False
     if step.name in REDUCTIONS:
         return axes_of(step) is not None

@@ -225,11 +225,12 @@ class _Words:
         keys = self.objects(part.keys)
         return [self.of(part.type), 0, len(part.children), children, keys]
 
-    def leaf(self, leaf: Any) -> list[int]:
+    def leaf(self, leaf: Any, is_alone: bool) -> list[int]:
         cls = self.of(type(leaf))
         if isinstance(leaf, Tensor):
             kind = self.array(leaf._array)
-            return [TENSOR, cls, self.of(type(leaf._node)), 0, *kind]
+            # Not kept: what takes its place in memory is another one, when it is gone.
+            return [TENSOR, cls, self.of(type(leaf._node)), id(leaf) if is_alone else 0, *kind]
         if type(leaf) is np.ndarray:
             return [ARRAY, cls, 0, 0, *self.array(leaf)]
         if type(leaf) is float:
@@ -280,7 +281,7 @@ class _Words:
             self.table([[*map(self.of, pair)] for pair in variables]),
             self.table([[*map(self.of, triple)] for triple in dicts]),
             self.table([self.node(args), self.node(kwargs)]),
-            self.table([self.leaf(leaf) for leaf in leaves]),
+            self.table([self.leaf(leaf, i in entry.alone) for i, leaf in enumerate(leaves)]),
             self.table([self.tensor(*one) for one in recorded.tensors]),
             self.table([[*map(self.of, pair)] for pair in recorded.modules]),
             self.objects(before),

@@ -94,6 +94,7 @@ typedef struct node {
 
 enum { CONTIGUOUS = 0x1, ALIGNED = 0x100, WRITEABLE = 0x400 };  /* flags of NumPy */
 
+/* A tensor that a program is right for alone is its constant. */
 typedef struct {
     index_t what;
     object *type, *node, *constant;
@@ -280,7 +281,7 @@ static int leaf_holds(const leaf_t *leaf, object *value)
     if (leaf->what == TENSOR) {
         const object *node = *slot(value, known.node_at);
         return is_kind(*slot(value, known.array_at), &leaf->kind) && node != NULL
-            && node->type == leaf->node;
+            && node->type == leaf->node && (leaf->constant == NULL || leaf->constant == value);
     }
     if (leaf->what == ARRAY) return is_kind(value, &leaf->kind);
     return leaf->what == NUMBER || is_equal(value, leaf->constant);
@@ -334,6 +335,16 @@ static object *find(const place_t *place, const call_t *c)
     }
 }
 
+/* Whether a tensor is an argument that needs a gradient. */
+static int is_argument(const object *tensor, const call_t *c)
+{
+    for (index_t i = 0; i < c->entry->leaf_count; i++) {
+        const leaf_t *leaf = &c->entry->leaves[i];
+        if (c->leaves[i] == tensor && leaf->what == TENSOR && leaf->node != known.none->type) return 1;
+    }
+    return 0;
+}
+
 static int tensor_holds(const tensor_t *expected, const call_t *c)
 {
     object *tensor = find(expected->place, c);
@@ -342,7 +353,8 @@ static int tensor_holds(const tensor_t *expected, const call_t *c)
     const int has = gradient != NULL && gradient != known.none;
     const int holds = is_kind(*slot(tensor, known.array_at), &expected->kind)
         && (*slot(tensor, known.node_at))->type == expected->node
-        && (expected->has_gradient < 0 || expected->has_gradient == has);
+        && (expected->has_gradient < 0 || expected->has_gradient == has)
+        && !(expected->place->what == LIVING && is_argument(tensor, c));
     py.Py_DecRef(tensor);
     return holds;
 }

@@ -12,10 +12,10 @@ from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writ
 from gpugrad.codegen.host_math import FUNCTIONS
 from gpugrad.codegen.operations import TEMPLATES, c_type
 
-__all__ = ["DTYPES", "HostWriter", "in_c", "memory_type", "row_step", "with_own_math"]
+__all__ = ["HostWriter", "has_c_type", "in_c", "memory_type", "row_step", "with_own_math"]
 
 # The dtypes in which C computes. float16 and complex numbers are NumPy's.
-DTYPES = frozenset(
+_DTYPES = frozenset(
     ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32",
      "float64")
 )  # fmt: skip
@@ -35,6 +35,12 @@ _MATH = {
     "hypot": "hypot", "pow": "power", "erf": "erf", "erfc": "erfc",
 }  # fmt: skip
 _CALLS = re.compile(rf"\b({'|'.join(_MATH)})(f?)\(")
+
+
+@cache
+def has_c_type(dtype: Any) -> bool:
+    """Whether C computes with numbers of a dtype: not those in another order of bytes."""
+    return np.dtype(dtype).isnative and np.dtype(dtype).name in _DTYPES
 
 
 def _extreme(sign: str) -> Callable[[Any, str, str], str]:
@@ -171,12 +177,12 @@ def _compiles(
     given = []
     for index, (kind, known) in enumerate(operands):
         if isinstance(kind, np.dtype):
-            if kind.name not in DTYPES:
+            if not has_c_type(kind):
                 return False
             given.append(writer.load(f"x{index}", kind, known))
         else:
             given.append(known)
-    if not any(isinstance(one, Value) for one in given) or result[0].name not in DTYPES:
+    if not any(isinstance(one, Value) for one in given) or not has_c_type(result[0]):
         return False
     try:
         value = writer.step(name, given, dict(parameters))

@@ -5,6 +5,7 @@ Imports the modules beside it.
 
 import functools
 import threading
+import weakref
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -19,7 +20,7 @@ from gpugrad.compiler.calls import RecordedCall, share
 from gpugrad.compiler.graph import attached
 from gpugrad.compiler.host_call import check, function_of_calls
 from gpugrad.compiler.passes import simplified
-from gpugrad.compiler.places import Given, StaleError, is_given
+from gpugrad.compiler.places import Given, Living, StaleError, is_given
 from gpugrad.compiler.program import Program, Value
 from gpugrad.engine import versions
 from gpugrad.engine.windows import check_writable
@@ -31,9 +32,18 @@ __all__ = ["Entry"]
 class Entry:
     """A program, and what has to hold for it to be right."""
 
-    def __init__(self, structure: tree.Tree, recorded: RecordedCall) -> None:
+    def __init__(
+        self, structure: tree.Tree, recorded: RecordedCall, leaves: Sequence[Any] = ()
+    ) -> None:
         self.structure = structure
+        # Arguments that the function may have had from elsewhere, too: see `Entry.learn`.
+        self.alone = {
+            place: weakref.ref(leaf)
+            for place, leaf in enumerate(leaves)
+            if isinstance(leaf, Tensor) and leaf._node is not None
+        }
         self.is_built_in = False  # whether a built-in function for it was made, or tried
+        self.built_in: Any = None
         self.lock = threading.RLock()  # of what each call keeps in the recording
         self.recorded = recorded
         if recorded.pieces is None:
@@ -118,12 +128,39 @@ class Entry:
 
     def holds(self, leaves: Sequence[Any]) -> bool:
         """Whether layers are in the modes, and tensors have the arrays, of the recording."""
+        for place, reference in [*self.alone.items()]:
+            if (tensor := reference()) is None:  # nobody else has it
+                del self.alone[place]
+                self.is_built_in = False
+            elif leaves[place] is not tensor:
+                return False
         if self._check is None:
             self._check = check(self.recorded)
         try:
             return bool(self._check(leaves))
         except StaleError:
             return False
+
+    def learn(self, leaves: Sequence[Any], other: RecordedCall) -> dict[Value, Any] | None:
+        """Learn from the recording for other arguments, and whether this program is right for them.
+
+        An argument that needs a gradient is one tensor wherever the function has it from. So a
+        program is right for that tensor alone, unless a recording for another one in its place has
+        not met it. Returns the random numbers of that recording, None if the program is not right.
+        """
+        own = self.recorded
+        answers = [[answer for _, answer in one.guards] for one in (own, other)]
+        if answers[0] != answers[1] or len(own.program.steps) != len(other.program.steps):
+            return None
+        met = [find.reference() for find, *_ in other.tensors if type(find) is Living]
+        for place, reference in [*self.alone.items()]:
+            tensor = reference()
+            if leaves[place] is not tensor and not any(one is tensor for one in met):
+                del self.alone[place]
+                self.is_built_in = False
+        if len(own.drawn) != len(other.drawn) or not self.holds(leaves):
+            return None
+        return dict(zip(own.drawn, other.drawn.values()))
 
     def __call__(self, leaves: Sequence[Any], drawn: dict[Value, Any] | None = None) -> Any:
         """The result for some arguments; ``drawn`` has random numbers that are drawn already."""

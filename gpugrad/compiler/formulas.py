@@ -98,7 +98,7 @@ def _full_like(xp: Any, x: Any, fill: Any, /, dtype: Any = None, shape: Any = No
         return np.full(shape, fill, dtype)
     if not x.size:
         raise NotImplementedError("there is no element to be replaced by the number")
-    one = xp.ones_like(x.reshape(-1)[:1]).astype(dtype) * dtype.type(fill)
+    one = xp.ones_like(x.reshape(-1)[:1]).astype(dtype) * np.full((), fill, dtype)[()]
     return xp.copy(xp.broadcast_to(one, shape))
 
 

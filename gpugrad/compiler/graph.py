@@ -16,14 +16,14 @@ from gpugrad.compiler.recorded import Recorded
 from gpugrad.compiler.tape import Tape
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.modes import recording
-from gpugrad.engine.node import HookedLeaf, HookedNode
+from gpugrad.engine.node import HookedLeaf, HookedNode, Node
 from gpugrad.engine.op import Op
 from gpugrad.engine.operands import unwrap
 from gpugrad.engine.record import attach_node
 from gpugrad.errors import GradientError
 from gpugrad.tensor import Tensor
 
-__all__ = ["Graph", "attached", "recorded_backward"]
+__all__ = ["Graph", "attached", "is_freed", "recorded_backward"]
 
 
 class Graph(NamedTuple):
@@ -38,6 +38,23 @@ class Graph(NamedTuple):
     roots: list[int]
     targets: list[Place]
     reads: list[int | Place]
+
+
+def is_freed(node: Any) -> bool:
+    """Whether a backward pass has freed what is behind a node, or a part of it: there is no other.
+
+    As of a loss that is scaled after its backward pass, in order to be shown.
+    """
+    waiting, seen = [node], {node}
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Node):
+            if one.values is None:
+                return True
+            new = {parent for parent in one.parents if parent is not None} - seen
+            seen |= new
+            waiting += new
+    return False
 
 
 def recorded_backward(

@@ -18,7 +18,7 @@ from gpugrad.backend.host import NUMPY
 from gpugrad.compiler.call_source import CallWriter
 from gpugrad.compiler.calls import hooks_of
 from gpugrad.compiler.liveness import bytes_of, roots
-from gpugrad.compiler.places import ArrayOf, Given, NewTensor, Place, is_given
+from gpugrad.compiler.places import Argument, ArrayOf, Given, Living, NewTensor, Place, is_given
 from gpugrad.compiler.program import Value
 from gpugrad.compiler.replay import Replay
 from gpugrad.engine import versions
@@ -51,6 +51,11 @@ def check(recorded: Any) -> Call:
         writer.lines.append(
             f"if getattr({found}, 'training', None) is not {training}: return False"
         )
+    # An argument that needs a gradient is one tensor wherever the function has it from.
+    writer.arguments = [
+        find.index for find, _, hooks, _ in recorded.tensors
+        if type(find) is Argument and hooks is not None
+    ]  # fmt: skip
     for one in recorded.tensors:
         writer.tensor(*one)
     writer.lines.append("return True")
@@ -58,6 +63,8 @@ def check(recorded: Any) -> Call:
 
 
 class _CheckWriter(CallWriter):
+    arguments: Sequence[int] = ()
+
     def tensor(self, find: Place, array: Any, hooks: Any, has_grad: bool | None) -> None:
         """Compare a tensor's array, hooks and gradient."""
         cls = "array" if type(array) is np.ndarray else self.known(type(array))
@@ -70,6 +77,9 @@ class _CheckWriter(CallWriter):
             f"    or now.shape != {shape} or now.dtype != {dtype}",
             "): return False",
         ]
+        if type(find) is Living:
+            tests = [f"tensor is leaves[{index}]" for index in self.arguments]
+            self.lines += [f"if {' or '.join(tests)}: return False"] if tests else []
         if hooks is None:
             self.lines.append("if tensor._node is not None: return False")
         else:

@@ -19,6 +19,7 @@ from gpugrad.compiler.arena import allocated, dense, packed, result_layout, stri
 from gpugrad.compiler.host_text import CallText, make_array, make_number, make_view
 from gpugrad.compiler.liveness import bytes_of, size_of, viewed
 from gpugrad.compiler.program import Program, Step, Value, function_of, values_in
+from gpugrad.compiler.rewriting import as_filled
 from gpugrad.compiler.source import CHANGES, Writer, gives_several
 from gpugrad.compiler.tail import BLOCK, Places, is_ufunc
 
@@ -367,7 +368,10 @@ class HostWriter(Writer):
         elif step.name in FILLED:
             right = repr(FILLED[step.name])
         elif step.name in ("full", "full_like") and type(step.operands[1]) in (int, float):
-            right = self.text(step.operands[1])
+            number = as_filled(step.operands[1], value.dtype)
+            if number is None:
+                return False
+            right = self.text(number.item())
         else:
             return False
         if value in self.direct:

@@ -18,7 +18,7 @@ from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
 from gpugrad.compiler.c_source import OUT_OF_RANGE, Piece, Source, write
 from gpugrad.compiler.c_steps import computes
-from gpugrad.compiler.elementwise import DTYPES
+from gpugrad.compiler.elementwise import has_c_type
 from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.formulas import FORMULAS_OF_STEPS
 from gpugrad.compiler.items import Array, Call, Indexed, Product, Ref, Turns
@@ -73,7 +73,7 @@ def body_of(loop: Any) -> Schedule | None:
         for item in body.items
     )
     arrays += body.constants
-    plain = all(one.size and not one.weak and one.dtype.name in DTYPES for one in arrays)
+    plain = all(one.size and not one.weak and has_c_type(one.dtype) for one in arrays)
     return body if simple and plain else None
 
 

@@ -89,7 +89,10 @@ def _is_turned(a: Layout, b: Layout, itemsize: int) -> bool:
 def address(name: str) -> int:
     """The address of a function of `NAMES`, after `are_faster` has said yes."""
     library = _library(4 if NAMES[name] == "float" else 8)
-    return 0 if library is None else ctypes.cast(library[name], ctypes.c_void_p).value or 0
+    found = None if library is None else ctypes.cast(library[name], ctypes.c_void_p).value
+    if found is None:  # which a program would jump to
+        raise CompileError(f"compile: the library of products has no function {name}")
+    return found
 
 
 def begin_for(steps: Iterable[Step]) -> None:

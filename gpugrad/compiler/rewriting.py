@@ -13,7 +13,7 @@ import numpy as np
 from gpugrad.compiler.liveness import escaping
 from gpugrad.compiler.program import Program, Step, Value, gives_view
 
-__all__ = ["Rewriter", "Rule", "rewritten"]
+__all__ = ["Rewriter", "Rule", "as_filled", "rewritten"]
 
 Rule = Callable[["Rewriter", Step], Any]
 FEW = 64  # a constant of so many elements at most is looked at
@@ -131,7 +131,7 @@ class Rewriter:
         if step.name.removesuffix("_like") in ("zeros", "ones"):
             return kind(step.name.startswith("ones"))
         if step.name in ("full", "full_like") and type(step.operands[1]) in NUMBERS:
-            return kind(step.operands[1])
+            return as_filled(step.operands[1], value.dtype)
         if step.name in MOVING and value.dtype == getattr(step.operands[0], "dtype", None):
             return self.number(step.operands[0])
         return None
@@ -142,6 +142,15 @@ class Rewriter:
             first = array.reshape(-1)[0]
             if np.all(array == first) and array.dtype.kind in "biuf" and signs_agree(array):
                 self.fills[value] = first
+
+
+def as_filled(number: Any, dtype: Any) -> Any:
+    """A number as it is in an array that NumPy fills with it; None where that is refused."""
+    try:
+        with np.errstate(all="ignore"):  # of NaN in whole numbers, and of what is too large
+            return np.full((), number, dtype)[()]
+    except (OverflowError, ValueError, TypeError):
+        return None
 
 
 def signs_agree(array: Any) -> bool:

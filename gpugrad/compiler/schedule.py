@@ -24,7 +24,7 @@ from gpugrad.compiler.c_steps import (
     is_view,
     weight_of,
 )
-from gpugrad.compiler.elementwise import DTYPES, in_c
+from gpugrad.compiler.elementwise import has_c_type, in_c
 from gpugrad.compiler.indexed import index_of, places_of
 from gpugrad.compiler.items import (
     Array,
@@ -154,7 +154,7 @@ class Schedule:
         dtype = np.dtype(like.dtype)
         operands = (ref,) if array.dtype == dtype else (ref, dtype)
         step = Step("copy" if array.dtype == dtype else "astype", operands, {}, (result,))
-        if 0 not in layout.shape and {array.dtype.name, dtype.name} <= DTYPES:
+        if 0 not in layout.shape and has_c_type(array.dtype) and has_c_type(dtype):
             self._place(step, operands, layout.shape, None, order or range(len(layout.shape)))
         else:
             self._call(step, operands)
@@ -280,7 +280,7 @@ class Schedule:
         ref = self._refs[first]
         layout = view_of(ref.layout, step)
         if layout is None:
-            if ref.array.dtype.name not in DTYPES:
+            if not has_c_type(ref.array.dtype):
                 return False
             ref = self._copied(ref, first)
             layout = view_of(ref.layout, step)

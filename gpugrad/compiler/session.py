@@ -16,7 +16,7 @@ from gpugrad.autodiff import tree
 from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.compiler.calls import RecordedCall, Write, hooks_of, share
 from gpugrad.compiler.containers import check_result
-from gpugrad.compiler.graph import Graph, recorded_backward
+from gpugrad.compiler.graph import Graph, is_freed, recorded_backward
 from gpugrad.compiler.pieces import Pieces, Programs
 from gpugrad.compiler.places import (
     Argument,
@@ -352,7 +352,7 @@ class Session:
                 "compile: a result is a new tensor that requires a gradient, for which nothing "
                 "comes. Return .detach()"
             )
-        if node is not None and node.values is not None:
+        if node is not None and not is_freed(node):
             self.roots.append((leaf, number))
             return Output(number)
         return NewTensor(number)

@@ -1,0 +1,153 @@
+"""What changes between the calls of a compiled function, beside the function itself.
+
+A case is a generator of results: it gets what compiles, and yields what is compared.
+"""
+
+import numpy as np
+import pytest
+from twins import seen
+
+import gpugrad as gg
+from gpugrad import optim
+from gpugrad.compiler import products
+from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.compiler.layout import contiguous
+from gpugrad.errors import CompileError
+
+
+def tensor(seed=0, shape=(3,), **kwargs):
+    """Small whole numbers, with which all computes exactly."""
+    numbers = np.random.default_rng(seed).integers(-4, 5, shape)
+    return gg.tensor(numbers.astype("f"), **kwargs)
+
+
+def an_argument_is_in_the_closure(backward, order):
+    def case(compile):
+        w, other = tensor(1, requires_grad=True), tensor(2, requires_grad=True)
+
+        def product(x):
+            result = (x * x * w).sum()
+            if backward:
+                result.backward()
+            return result.detach()
+
+        f = compile(product)
+        for which in order:
+            yield f((w, other)[which])
+            yield w.grad, other.grad
+
+    return case
+
+
+def an_argument_is_stepped(compile):
+    """By an optimizer that the function has from elsewhere."""
+    weights = [tensor(i, requires_grad=True) for i in range(2)]
+    optimizer = optim.SGD(weights, lr=0.5, momentum=0.5)
+
+    def step(w, x):
+        optimizer.zero_grad()
+        loss = (w * x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    f = compile(step)
+    for turn in range(6):
+        yield f(weights[turn // 3], tensor(turn + 5))
+        yield weights, [w.grad for w in weights]
+
+
+def random_numbers_of_an_argument_that_needs_a_gradient(compile):
+    def noisy(x):
+        return gg.random.uniform(size=(3,)) + (x * 0).detach()
+
+    gg.manual_seed(1)
+    f, given = compile(noisy), [tensor(i, requires_grad=True) for i in range(3)]
+    for x in (*given, *given):
+        yield f(x)
+    yield gg.random.uniform(size=(2,))
+
+
+def a_loss_is_scaled_after_its_backward_pass(compile):
+    w = tensor(1, requires_grad=True)
+
+    def step(x):
+        w.grad = None
+        loss = (w * x).sum()
+        loss.backward()
+        return loss * 100, {"loss": loss.detach() / 2}
+
+    f = compile(step)
+    for turn in range(3):
+        scaled, others = f(tensor(turn))
+        yield scaled.detach(), others, w.grad
+
+
+def the_order_of_bytes_changes(compile):
+    f = compile(lambda x, y: (x * 2 + y, x.sum(), x[::-1], x.reshape(3, 1)))
+    for first in ("<f4", ">f4", ">i8", "<f4", "<i8", ">f8", ">u2"):
+        yield f(np.arange(3).astype(first), np.ones(3, ">f4"))
+
+
+CASES = {
+    "an argument is in the closure, first": an_argument_is_in_the_closure(False, [0, 1, 0, 1, 1]),
+    "the same with a backward pass": an_argument_is_in_the_closure(True, [0, 1, 1, 0, 1]),
+    "an argument is in the closure, later": an_argument_is_in_the_closure(False, [1, 1, 0, 1]),
+    "later, with a backward pass": an_argument_is_in_the_closure(True, [1, 1, 0, 0, 1, 0]),
+    "an argument is stepped": an_argument_is_stepped,
+    "random numbers": random_numbers_of_an_argument_that_needs_a_gradient,
+    "a loss is scaled after its backward pass": a_loss_is_scaled_after_its_backward_pass,
+    "the order of bytes changes": the_order_of_bytes_changes,
+}  # fmt: skip
+
+
+@pytest.fixture(params=["C", "NumPy"])
+def _by(request, monkeypatch):
+    if request.param == "NumPy":
+        monkeypatch.setenv("GPUGRAD_COMPILER", "none")
+    find_compiler.cache_clear()
+    yield
+    find_compiler.cache_clear()
+
+
+@pytest.mark.usefixtures("_by")
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("name", CASES)
+def test_results_are_those_without_compile(name, strict):
+    case = CASES[name]
+    expected = [seen(one) for one in case(lambda f: f)]
+    got = [seen(one) for one in case(lambda f: gg.compile(f, strict=strict))]
+    for number, (one, other) in enumerate(zip(expected, got, strict=True)):
+        assert one == other, number
+
+
+FILLS = [float("nan"), float("inf"), -float("inf"), 1e20, -1.0, 3.7, 300.0, 255, True]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+@pytest.mark.usefixtures("_by")
+@pytest.mark.parametrize("size", [3, 5000])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "bool", "float16", "float32"])
+def test_arrays_full_of_numbers_of_another_dtype(dtype, size):
+    """They were cast while a program was simplified, where NaN raised."""
+    fills = [one for one in FILLS if dtype != "uint8" or one >= 0]
+    fills = [one for one in fills if type(one) is float or one < 128 or dtype != "int8"]
+
+    def filled(x):
+        return [np.full_like(x, one) for one in fills], [x + np.full_like(x, one) for one in fills]
+
+    x = np.arange(size) % 5
+    f = gg.compile(filled)
+    for _ in range(2):
+        assert seen(f(x.astype(dtype))) == seen(filled(x.astype(dtype)))
+
+
+def test_a_program_is_not_made_without_its_products(monkeypatch):
+    """There was a call of address 0."""
+    a = contiguous((300, 300))
+    if not products.are_faster(a, a, 4):
+        pytest.skip("products are those of BLAS here")
+    monkeypatch.setattr(products, "_library", lambda itemsize: None)
+    with pytest.raises(CompileError, match="has no function s_product"):
+        products.address("s_product")
