@@ -8,13 +8,13 @@ import pytest
 from devices import DEVICES as ALL_DEVICES
 from gpu import STAND_IN, needs_gpu, waits
 from held import held
+from layers import CLASSES, LAYERS, OTHERS, VALUES, WINDOWED
 from optable import apply, cases, outputs_of, tensors_for
 from optimizers import CLOSURES, MATRICES, OPTIMIZERS, OTHER_SCHEDULES, SCHEDULES
 from optimizers import step as step_of
 
 import gpugrad as gg
 from gpugrad import nn, optim
-from gpugrad.nn import activations
 
 DEVICES = [name for name in ALL_DEVICES if name != "cpu"]  # which never waits
 
@@ -51,77 +51,6 @@ def test_a_wait_is_noticed():
 
 # ---------------------------------------------------------------- what is public, all of it
 
-LAYERS = {
-    **activations.MODULES,
-    "Identity": nn.Identity,
-    "Softmax": lambda: nn.Softmax(axis=-1),
-    "LogSoftmax": lambda: nn.LogSoftmax(axis=-1),
-    "Dropout": lambda: nn.Dropout(0.5),
-    "LayerNorm": lambda: nn.LayerNorm(4),
-    "Flatten": nn.Flatten,
-    "Linear": lambda: nn.Linear(4, 3),
-    "MLP": lambda: nn.MLP(4, [8, 3]),
-    "Sequential": lambda: nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)),
-    "Threshold": lambda: nn.Threshold(0.1, 20.0),
-    **{name: getattr(nn, name) for name in (
-        "GLU", "PReLU", "RReLU", "Softmin", "Softmax2d", "Dropout1d", "AlphaDropout",
-        "FeatureAlphaDropout",
-    )},
-    "BatchNorm1d": lambda: nn.BatchNorm1d(2, momentum=None),
-    "InstanceNorm1d": lambda: nn.InstanceNorm1d(2, track_running_stats=True),
-    "GroupNorm": lambda: nn.GroupNorm(1, 2),
-    "RMSNorm": lambda: nn.RMSNorm(4),
-    "Unflatten": lambda: nn.Unflatten(-1, (2, 2)),
-    "TransformerEncoderLayer": lambda: nn.TransformerEncoderLayer(4, 2, 8),
-    "TransformerEncoder": lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8), 2),
-    "PositionalEncoding": lambda: nn.PositionalEncoding(4),
-}  # fmt: skip
-# Those that slide windows, with the number of axes of their input.
-WINDOWED = {
-    **{f"{kind}{axes}d": (lambda k=kind, n=axes: getattr(nn, f"{k}{n}d")(2, 2, 2), axes)
-       for kind in ("Conv", "ConvTranspose") for axes in (1, 2, 3)},
-    **{f"{kind}Pool{axes}d": (lambda k=kind, n=axes: getattr(nn, f"{k}Pool{n}d")(3), axes)
-       for kind in ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg") for axes in (1, 2, 3)},
-    **{f"{kind}{axes}d": (lambda k=kind, n=axes: getattr(nn, f"{k}{n}d")(2), axes)
-       for kind in ("BatchNorm", "InstanceNorm") for axes in (2, 3)},
-    "SyncBatchNorm": (lambda: nn.SyncBatchNorm(2), 2),
-    **{f"Dropout{axes}d": (lambda n=axes: getattr(nn, f"Dropout{n}d")(0.5), axes)
-       for axes in (2, 3)},
-    "Upsample": (lambda: nn.Upsample(scale_factor=1.5, mode="bilinear"), 2),
-    "UpsamplingNearest2d": (lambda: nn.UpsamplingNearest2d(7), 2),
-    "UpsamplingBilinear2d": (lambda: nn.UpsamplingBilinear2d(7), 2),
-    **{f"{kind}Pad{axes}d": (lambda k=kind, n=axes: getattr(nn, f"{k}Pad{n}d")(1), axes)
-       for kind in ("Zero", "Reflection", "Replication", "Circular") for axes in (1, 2, 3)},
-    **{f"ConstantPad{axes}d": (lambda n=axes: getattr(nn, f"ConstantPad{n}d")(1, 0.5), axes)
-       for axes in (1, 2, 3)},
-    "Unfold": (lambda: nn.Unfold(2), 2),
-    "Fold": (lambda: nn.Sequential(nn.Unfold(2, stride=2), nn.Fold(4, 2, stride=2)), 2),
-    "PixelUnshuffle": (lambda: nn.PixelUnshuffle(2), 2),
-    "PixelShuffle": (lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.PixelShuffle(2)), 2),
-}  # fmt: skip
-# Those with other inputs, and the shapes of these; "whole" is for numbers of rows.
-OTHERS = {
-    "Embedding": (lambda: nn.Embedding(4, 3, padding_idx=0), "whole"),
-    "Bilinear": (lambda: nn.Bilinear(4, 3, 2), (5, 4), (5, 3)),
-    "CosineSimilarity": (nn.CosineSimilarity, (5, 4), (5, 4)),
-    "PairwiseDistance": (nn.PairwiseDistance, (5, 4), (5, 4)),
-    "MultiheadAttention": (lambda: nn.MultiheadAttention(4, 2), *[(3, 5, 4)] * 3),
-    "RotaryEmbedding": (lambda: nn.RotaryEmbedding(4), (5, 2, 4)),
-    **{name: (lambda name=name: getattr(nn, name)(4, 3), (3, 5, 4))
-       for name in ("RNN", "LSTM", "GRU")},
-    **{name: (lambda name=name: getattr(nn, name)(4, 3), (5, 4))
-       for name in ("RNNCell", "LSTMCell", "GRUCell")},
-    **{name: (getattr(nn, name), (5, 4), (5, 4))
-       for name in ("HingeEmbeddingLoss", "KLDivLoss", "MultiLabelSoftMarginLoss",
-                    "PoissonNLLLoss", "SmoothL1Loss", "SoftMarginLoss")},
-    "BCELoss": (lambda: nn.Sequential(nn.Sigmoid(), lambda p: nn.BCELoss()(p, p)), (5, 4)),
-    "GaussianNLLLoss": (lambda: lambda x, t: nn.GaussianNLLLoss()(x, t, t * t), (5, 4), (5, 4)),
-    "MarginRankingLoss": (nn.MarginRankingLoss, *[(5, 4)] * 3),
-    "TripletMarginLoss": (nn.TripletMarginLoss, *[(5, 4)] * 3),
-    "CosineEmbeddingLoss": (nn.CosineEmbeddingLoss, (5, 4), (5, 4), (5,)),
-}  # fmt: skip
-VALUES = ("MSELoss", "L1Loss", "HuberLoss", "BCEWithLogitsLoss")
-CLASSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
 CLIPPING = {
     "norm": lambda p: optim.clip_grad_norm_(p, 0.1),
     "norm of 1": lambda p: optim.clip_grad_norm_(p, 0.1, 1.0),

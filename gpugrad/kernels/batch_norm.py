@@ -255,7 +255,7 @@ class RMSNorm(Kernels):
     def _forward(self, x: Any, weight: Any, rates: Any, eps: Any) -> Any:
         y, length = self._array(x.shape, x.dtype), x.shape[-1]
         rows = x.size // length
-        eps = float(np.finfo(x.dtype).eps) if eps is None else float(eps)
+        eps = float(np.finfo(WIDE[x.dtype.char]).eps) if eps is None else float(eps)
         x, weight = map(self._dense, (x, weight))
         arguments = (x, weight, y, rates, rows, length, eps)
         self._launch(rms_norm_source(x.dtype), "rms_norm", rows, length, *arguments)

@@ -55,6 +55,8 @@ def batch_norm(
     if not training:
         return _by_running(who, x, running, weight, bias, eps)
     count = math.prod(x.shape) // max(x.shape[1], 1)
+    if not count:  # nothing to normalize, and no statistics to follow
+        return by_channel(who, floating(x), weight, bias)
     if count == 1:
         raise ValueError(
             f"{who}: expected more than 1 value per channel in training, got shape {x.shape}. Take "
@@ -160,7 +162,7 @@ def instance_norm(
         raise ValueError(f"{who}: expected more than 1 position, got shape {x.shape}")
     rows = floating(x).reshape((1, samples * channels, *x.shape[2:]))
     y, *statistics = OPS["batch_norm"](rows, eps=eps)
-    if running[0] is not None:
+    if running[0] is not None and samples * count:
         mean, variance = (
             one.detach().reshape((samples, channels)).mean(axis=0) for one in statistics
         )

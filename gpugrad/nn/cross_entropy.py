@@ -9,6 +9,7 @@ import numpy as np
 
 from gpugrad.backend.device import beside, device_of, to_numpy
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.precision import kind_of
 from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import moveaxis
@@ -179,14 +180,14 @@ def cross_entropy(
     who = "cross_entropy"
     check_reduction(who, reduction)
     smoothed = _is_smoothed(label_smoothing)
-    if isinstance(logits, list | tuple) and getattr(target, "dtype", np.dtype("O")).kind == "f":
+    if isinstance(logits, list | tuple) and _are_probabilities(target):
         logits, target = together(logits, target)
     logits = floating(as_tensor(logits))
     if not hasattr(target, "shape"):
         listed = np.asarray(target)
         if listed.dtype.kind == "f":
             target = beside(listed.astype(logits.dtype), logits.data, asked=True)
-    if getattr(target, "dtype", np.dtype("O")).kind == "f":
+    if _are_probabilities(target):
         return _of_probabilities(logits, target, weight, ignore_index, reduction, label_smoothing)
     scores, classes = _classes(who, logits, target, ignore_index)
     if not smoothed and weight is None:
@@ -203,6 +204,11 @@ def cross_entropy(
         uniform = _of_all_classes(scores, weight)
         losses = (1.0 - label_smoothing) * losses + label_smoothing * uniform
     return _average(losses, counted, reduction, shares)
+
+
+def _are_probabilities(target: Any) -> bool:
+    """Whether it has real numbers, not those of classes."""
+    return kind_of(getattr(target, "dtype", np.dtype("O"))) == "f"
 
 
 @in_single

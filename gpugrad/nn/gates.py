@@ -1,6 +1,6 @@
 """Activations made of others, with a weight or with chance: `softmin`, `glu`, `prelu`, `rrelu`.
 
-Imports `activations`, `module`, `parameter` and random.
+Imports `activations`, `init`, `module`, `parameter` and random.
 """
 
 import math
@@ -11,6 +11,7 @@ from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.functions.operands import floating
 from gpugrad.nn.activations import Softmax, one_axis
+from gpugrad.nn.init import drawn_in
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
 from gpugrad.tensor import OPS, Tensor, arange, as_tensor, full
@@ -167,9 +168,9 @@ def rrelu(
     if not training:
         return FUNCTIONS["leaky_relu"](x, (lower + upper) / 2)
     slopes = random.uniform(
-        lower, upper, x.shape, dtype=x.dtype, device=x.device, generator=generator
+        lower, upper, x.shape, dtype=drawn_in(x.dtype), device=x.device, generator=generator
     )
-    return OPS["prelu"](x, slopes)
+    return OPS["prelu"](x, slopes.astype(x.dtype))
 
 
 class RReLU(Module):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpugrad import random
+from gpugrad.backend.precision import SINGLE, kind_of
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.random import Generator
 from gpugrad.tensor import Tensor
@@ -42,12 +43,17 @@ def _filled(who: str, tensor: T, values: Any) -> T:
     return tensor
 
 
+def drawn_in(dtype: Any) -> Any:
+    """The dtype in which random numbers of a dtype are drawn: float32 for bfloat16."""
+    return SINGLE if dtype.kind != "f" and kind_of(dtype) == "f" else dtype
+
+
 def _drawn(
     who: str, tensor: T, draw: Callable[..., Tensor], a: float, b: float, generator: Any
 ) -> T:
     """A tensor filled with the numbers of a distribution with two parameters."""
     _checked(who, tensor)
-    like: Any = {"dtype": tensor.dtype, "device": tensor.device}
+    like: Any = {"dtype": drawn_in(tensor.dtype), "device": tensor.device}
     return _filled(who, tensor, draw(a, b, tensor.shape, generator=generator, **like))
 
 

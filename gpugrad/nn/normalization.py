@@ -58,7 +58,8 @@ def rms_norm(
 
     ``normalized_shape`` is the sizes of these axes, or one number; weight has this shape or is
     None. The formula is ``x / sqrt(mean(x²) + eps)`` (Zhang and Sennrich, 2019); eps is by default
-    that of x's dtype. ShapeError where shapes do not fit.
+    that of the dtype it is computed in, float32 for half precision, as in PyTorch. ShapeError where
+    shapes do not fit.
 
     >>> import gpugrad as gg
     >>> gg.nn.functional.rms_norm(gg.tensor([[3.0, 3.0], [0.0, 2.0]]), 2).round(4)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gpugrad.backend.precision import kind_of
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor, tensor
 from gpugrad.tensor.lost import check_kept
@@ -33,7 +34,7 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True, name: str | None = None) -> None:
         check_kept("Parameter", data, "Use the tensor itself, or write Parameter(t.detach())")
         array = tensor(data).data
-        if array.dtype.kind != "f":
+        if kind_of(array.dtype) != "f":
             raise DTypeError(
                 f"Parameter: expected floating-point numbers, got dtype {array.dtype}. Cast them "
                 "first, as in .astype(gg.float32); a tensor that is not learned is an ordinary "

@@ -96,9 +96,9 @@ op("layer_norm", _layer_norm,
 
 def _root_rate(xp: Any, x: Any, /, eps: Any = None) -> Any:
     """One over the root of the mean square along the last axis."""
-    if eps is None:
-        eps = float(np.finfo(x.dtype).eps)
     wide = widened(x)
+    if eps is None:
+        eps = float(np.finfo(wide.dtype).eps)
     return 1 / xp.sqrt(xp.mean(xp.square(wide), axis=-1, keepdims=True) + eps)
 
 

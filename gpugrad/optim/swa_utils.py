@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import Device, device_of
+from gpugrad.backend.precision import kind_of
 from gpugrad.engine import versions
 from gpugrad.engine.modes import no_grad, tracing
 from gpugrad.errors import ArgumentError, DTypeError
@@ -197,7 +198,8 @@ class AveragedModel(Module):
                 )
             for name, average in own.items():
                 value = new[name].detach().to(device_of(average.data))
-                moves = kind == "parameters" or (self.use_buffers and average.dtype.kind in "fc")
+                real = kind_of(average.dtype) in "fc"
+                moves = kind == "parameters" or (self.use_buffers and real)
                 if moves:
                     averages.append(average.detach())
                     values.append(value)

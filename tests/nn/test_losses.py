@@ -169,3 +169,16 @@ def test_nothing_waits(device):
         for call in ROWS:
             if "embedding(C" not in call:
                 eval(f"F.{call}", {"F": F}, arrays).sum().backward()
+
+
+def test_probabilities_in_half_precision_are_no_class_numbers(device):
+    pytest.importorskip("ml_dtypes")
+    logits, target = (
+        gg.tensor([[2.0, 0.0]], device=device),
+        gg.tensor([[0.25, 0.75]], device=device),
+    )
+    wanted = F.cross_entropy(logits, target).item()
+    for dtype in ("float16", "bfloat16"):
+        got = F.cross_entropy(logits.astype(dtype), target.astype(dtype))
+        assert str(got.dtype) == dtype
+        assert got.item() == pytest.approx(wanted, rel=1e-2)

@@ -60,6 +60,16 @@ def test_half_precision_is_normalized_in_float32(device):
     assert np.isfinite(x.grad.numpy()).all()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_small_numbers_in_half_precision_have_a_root_mean_square_of_one(dtype, device):
+    """The default eps is that of float32, in which it is computed, as in PyTorch."""
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    x = gg.full((2, 4), 0.01, device=device).astype(dtype)
+    y = gg.nn.functional.rms_norm(x, 4).astype("float32").cpu().numpy()
+    np.testing.assert_allclose(y, 1.0, atol=2e-3)
+
+
 def test_gradients_of_many_rows_keep_their_digits(device):
     x = gg.tensor(np.tile(np.array([1.0, -1.0], "f"), (200_000, 1)))
     layer = gg.nn.LayerNorm(2, eps=0.0)

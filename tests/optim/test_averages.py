@@ -118,6 +118,16 @@ def test_nothing_waits():
             averaged.update_parameters(model)
 
 
+def test_buffers_of_bfloat16_are_averaged_as_well():
+    pytest.importorskip("ml_dtypes")
+    model = gg.nn.BatchNorm1d(1).to("bfloat16")
+    averaged = swa_utils.AveragedModel(model, use_buffers=True)
+    for value in (1.0, 3.0):
+        model.running_mean._write(Ellipsis, value)
+        averaged.update_parameters(model)
+    assert averaged.module.running_mean.item() == 2.0
+
+
 def test_a_function_that_fails_changes_nothing(rng):
     model = model_of()
     averaged = swa_utils.AveragedModel(model, avg_fn=lambda a, x, n: a + x[0])
