@@ -139,19 +139,41 @@ def test_the_sdist_holds_what_its_tests_need(source: Path, tmp_path: Path) -> No
     assert {"pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"} <= names
 
 
-def test_an_editable_installation_is_found_from_the_folder_above(
-    source: Path, tmp_path: Path
-) -> None:
-    """Where a folder of that name would else be taken for a package without content."""
+def test_an_editable_installation_is_a_path(source: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(_built(source, "editable", tmp_path)) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(".pth")]
-        path = archive.read(name).decode().strip()
-    assert Path(path) == source
-    above = tmp_path / "above"
-    above.mkdir()
-    (above / "gpugrad").symlink_to(source)  # a clone, as git names it
-    code = f"import sys; sys.path.append({path!r}); import gpugrad; print(gpugrad.__version__)"
-    assert run_python("-I", "-c", f"import sys; sys.path.insert(0, ''); {code}", cwd=above)
+        assert Path(archive.read(name).decode().strip()) == source
+
+
+@pytest.fixture
+def above(tmp_path: Path) -> Path:
+    """A folder with a clone in it, as git names it."""
+    (tmp_path / "gpugrad").symlink_to(ROOT)
+    return tmp_path
+
+
+def test_the_package_is_found_from_the_folder_above_a_clone(above: Path) -> None:
+    code = """
+import sys
+sys.path.insert(0, "")
+import gpugrad, gpugrad.nn
+from importlib import reload, resources
+inside = sys.argv[1]
+for module in (gpugrad, reload(gpugrad)):
+    assert gpugrad.__file__ == gpugrad.__spec__.origin == inside + "/__init__.py"
+    assert [*gpugrad.__path__] == [inside] == [str(resources.files("gpugrad"))]
+    assert gpugrad.__spec__.loader is gpugrad.__loader__ and "NumPy" in gpugrad.__doc__
+    assert gpugrad.nn.__file__ == inside + "/nn/__init__.py"
+print(gpugrad.tensor([1.0]).dtype)
+"""
+    inside = (above / "gpugrad/gpugrad").as_posix()
+    assert run_python("-I", "-c", code, inside, cwd=above).stdout == "float32\n"
+    assert gg.__version__ in run_python("-m", "gpugrad", "--version", cwd=above).stdout
+
+
+def test_the_root_of_the_clone_is_no_package_of_tests(request: pytest.FixtureRequest) -> None:
+    assert not any(isinstance(node, pytest.Package) for node in request.node.listchain())
+    assert (ROOT / "__init__.py").is_file()
 
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
