@@ -214,6 +214,29 @@ def forward_mode_and_transforms(world):
 
 
 @check
+def batch_normalization_is_that_of_all_batches_together(world):
+    """Also with batches of several lengths: values, and derivatives of two orders."""
+    lengths = [2 * rank + 1 for rank in range(world.size)]
+    values = np.random.default_rng(4).normal(size=(sum(lengths), 3, 2))
+    mine = slice(sum(lengths[: world.rank]), sum(lengths[: world.rank + 1]))
+    weight = np.arange(1.0, values.size + 1).reshape(values.shape) / values.size
+    found = []
+    for kind, part in ((gg.nn.SyncBatchNorm, mine), (gg.nn.BatchNorm1d, slice(None))):
+        layer = kind(3).double().to(world.device)
+        x = world.tensor(values[part], requires_grad=True)
+        y = layer(x)
+        own = (y**3 * world.tensor(weight[part])).sum()
+        first = gg.gradients(own, [x, *layer.parameters()], create_graph=True)
+        (second,) = gg.gradients((first[0] ** 2).sum(), [x])
+        whole = [g if kind is gg.nn.BatchNorm1d else parallel.all_reduce(g) for g in first[1:]]
+        found.append([y, first[0], second, *whole, layer.running_mean, layer.running_var])
+    for place, (got, right) in enumerate(zip(*found, strict=True)):
+        right = right.detach().numpy()
+        right = right[mine] if place < 3 else right
+        np.testing.assert_allclose(got.detach().numpy(), right, 1e-9, 1e-11)
+
+
+@check
 def equal_maxima_share_the_gradient(world):
     x = world.tensor(np.ones(2), requires_grad=True)
     parallel.all_reduce(x, "max").sum().backward()

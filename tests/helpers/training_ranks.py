@@ -424,7 +424,108 @@ def going_on(folder):
     return result_of(trainer)
 
 
-CHECKS = (equivalence, bits, names, buffers, draws, order, states, divided, refusals, training)
+class Attention(nn.Module):
+    """A sum over the positions of words, each of which looks at all."""
+
+    def __init__(self):
+        self.embedding = nn.Embedding(11, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.norm = nn.LayerNorm(8)
+        self.out = nn.Linear(8, 1)
+
+    def forward(self, x):
+        words = self.embedding(x)
+        return self.out(self.norm(words + self.attention(words, words, words)[0]).mean(axis=1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        self.embedding = nn.Embedding(11, 8)
+        self.lstm = nn.LSTM(8, 6, batch_first=True)
+        self.out = nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.out(self.lstm(self.embedding(x))[0][:, -1])
+
+
+def convolutional():
+    layers = [nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 2)]
+    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(3, 1))
+    return nn.SyncBatchNorm.convert_sync_batchnorm(net)
+
+
+def models():
+    """The parameters of models of several kinds after some steps, also with divided optimizers."""
+    random = np.random.default_rng(2)
+    words, images = random.integers(0, 11, (ROWS, 4)), random.normal(size=(ROWS, 2, 4, 4))
+    kinds = {"attention": (Attention, words), "recurrent": (Recurrent, words)}
+    kinds["convolutional"] = (convolutional, images)
+    found = {}
+    for name, (make, x) in kinds.items():
+        for divided in (False, True):
+            gg.manual_seed(1)
+            model = parallel.DataParallel(make().double())
+            optimizer = gg.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+            optimizer = parallel.shard(optimizer) if divided else optimizer
+            for _ in range(FEW):
+                optimizer.zero_grad()
+                loss = (model(gg.tensor(x[share()])) - gg.tensor(Y[share()])) ** 2
+                loss.mean().backward()
+                optimizer.step()
+            found[f"{name}{', divided' * divided}"] = values(model).tolist()
+    return found
+
+
+def optimizers():
+    """How far a divided optimizer of each kind is from one that is not."""
+    found = {}
+    for name in gg.optim.__all__:
+        kind = getattr(gg.optim, name)
+        if not (isinstance(kind, type) and issubclass(kind, gg.optim.Optimizer)):
+            continue
+        if name in ("Optimizer", "LBFGS"):
+            continue
+        ends = []
+        for divided in (False, True):
+            gg.manual_seed(1)
+            layers = [nn.Linear(5, 6, bias=False), nn.Tanh(), nn.Linear(6, 1, bias=False)]
+            model = parallel.DataParallel(nn.Sequential(*layers).double())
+            optimizer = kind(model.parameters(), lr=0.01)
+            optimizer = parallel.shard(optimizer) if divided else optimizer
+            for _ in range(3):
+                optimizer.zero_grad()
+                loss_of(model, share()).backward()
+                optimizer.step()
+            ends.append(values(model))
+        found[name] = float(abs(ends[0] - ends[1]).max())
+    return found
+
+
+def launched():
+    """What a step of a parallel model has the stand-in for a GPU do, without and with sharding."""
+    import fakecuda
+
+    found = []
+    x = gg.tensor(X)
+    for kind in ("alone", "parallel", "divided"):
+        model = network()
+        model = model if kind == "alone" else parallel.DataParallel(model)
+        optimizer = gg.optim.AdamW(model.parameters())
+        optimizer = parallel.shard(optimizer) if kind == "divided" else optimizer
+        for _ in range(3):
+            with fakecuda.count() as counts:
+                model(x).sum().backward()
+                optimizer.step()
+            optimizer.zero_grad()
+        calls = {name: n for name, n in counts.library.items() if name.startswith("nccl")}
+        found.append([counts.launches, counts.total_copies, calls])
+    return found
+
+
+CHECKS = (
+    equivalence, bits, names, buffers, draws, order, states, divided, refusals, training, models,
+    optimizers, launched,
+)  # fmt: skip
 WITH_FOLDER = (stopping, going_on)
 ON_ALL_DEVICES = (equivalence, buffers, draws, states, training)
 

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import training_ranks
 from devices import DEVICES
+from gpu import needs_usual_stand_in
 from mpi import mpiexec, needs_mpi
 from repository import ROOT
 
 ROWS = 14  # of the data set that is shared
-FEW = ("equivalence", "order", "divided", "training")  # what one and four ranks do
+# What one and four ranks do.
+FEW = ("equivalence", "order", "divided", "training", "models", "optimizers")
 ON_HOST = ["cpu", *(["sim"] if "sim" in DEVICES else [])]
 ALL = (*FEW, "bits", "names", "buffers", "draws", "states", "refusals")
 
@@ -60,6 +62,21 @@ def one(others):
 @pytest.fixture(scope="module")
 def four(others):
     return others[4]
+
+
+@pytest.mark.parametrize("name", ["attention", "recurrent", "convolutional"])
+def test_models_of_all_kinds_train_as_in_one_process(name, one, two, four):
+    expected = one["models"][name]
+    for found in (one, two, four):
+        for divided in ("", ", divided"):
+            got = found["models"][name + divided]
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+
+
+def test_optimizers_of_all_kinds_can_be_divided(one, two, four):
+    for found in (one, two, four):
+        assert len(found["optimizers"]) > 12
+        assert max(found["optimizers"].values()) < 1e-12
 
 
 SHARDED = {
@@ -248,6 +265,22 @@ def test_other_devices_train_alike(device, tmp_path, one, two):
     assert found["buffers"]["same after"]
     assert found["draws"]["different"]
     assert found["states"]["exact"]
+
+
+@needs_usual_stand_in
+def test_gradients_and_parameters_travel_on_gpus_as_they_lie(tmp_path):
+    """Without a kernel or a copy more than the model alone; NCCL itself divides by the ranks."""
+    alone, *others = found_by(start(2, tmp_path, "launched", device="cuda"))["launched"]
+    kernels, copies, calls = alone
+    assert calls == {}
+    for launches, number, _ in others:
+        assert launches.items() - kernels.items() <= {("update", launches["update"])}
+        assert launches["update"] <= kernels["update"]
+        assert number == copies
+    assert [calls for *_, calls in others] == [
+        {"ncclAllReduce": 6},
+        {"ncclReduce": 6, "ncclBroadcast": 6},
+    ]
 
 
 # What rank 1 does, and what is said.

@@ -13,6 +13,7 @@ from gpugrad import nn, parallel
 from gpugrad.backend import processes
 from gpugrad.data.sharing import Share
 from gpugrad.optim.flat import run_of
+from gpugrad.parallel import buckets
 from gpugrad.parallel.buckets import Bucket
 
 
@@ -314,3 +315,26 @@ def test_memory_of_a_message_that_may_be_on_its_way_is_left_to_it():
     model(gg.ones((1, 4))).sum().backward()
     after = [p.grad.data for p in model.parameters()]
     assert not any(np.shares_memory(a, b) for a, b in zip(before, after))
+
+
+def test_messages_go_while_the_pass_goes_on(monkeypatch):
+    """Those of the last layers before the gradient of the first one's output is computed."""
+    events = []
+    reduce = Bucket.reduce
+    monkeypatch.setattr(buckets, "ALONE", 64)
+    monkeypatch.setattr(
+        Bucket, "reduce", lambda one, *args: events.append(one.members) or reduce(one, *args)
+    )
+
+    class Network(nn.Module):
+        def __init__(self):
+            self.first, self.second, self.third = (nn.Linear(4, 8 - i) for i in (4, 4, 0))
+
+        def forward(self, x):
+            hidden = self.first(x)
+            hidden.register_hook(lambda g: events.append("first layer"))
+            return self.third(self.second(hidden))
+
+    parallel.DataParallel(Network())(gg.ones((2, 4))).sum().backward()
+    # Matrices travel alone, the last one first; vectors together, with that of the first layer.
+    assert events == [(4,), (2,), "first layer", (1, 3, 5), (0,)]
