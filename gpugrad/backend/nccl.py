@@ -23,7 +23,7 @@ __all__ = ["Communicator", "gpu_of", "new_identity", "why_unavailable"]
 # lack bfloat16.
 _TYPES = {"b": 0, "B": 1, "i": 2, "I": 3, "l": 4, "q": 4, "L": 5, "Q": 5, "e": 6, "f": 7, "d": 8}
 _BYTE, _BFLOAT16 = 1, 9
-_OPS = {"sum": 0, "mean": 0, "max": 2, "min": 3}
+_OPS = {"sum": 0, "max": 2, "min": 3, "mean": 4}
 
 
 def why_unavailable() -> str | None:
@@ -65,7 +65,7 @@ class Communicator:
     # Each queues a call in place on a contiguous array, and returns its event.
 
     def all_reduce(self, array: Any, op: str) -> Any:
-        """Reduce over all processes; a mean is left a sum."""
+        """Reduce over all processes."""
         kind, count = _typed(array, op)
         pointer = array.data.ptr
         return self._queued(
@@ -73,32 +73,36 @@ class Communicator:
         )
 
     def reduce(self, array: Any, root: int, op: str) -> Any:
-        """Reduce at one process; the arrays of the others stay, and a mean is left a sum."""
+        """Reduce at one process; the arrays of the others stay."""
         kind, count = _typed(array, op)
         pointer = array.data.ptr
         return self._queued(
             lambda stream: self._nccl.reduce(pointer, pointer, count, kind, _OPS[op], root, stream)
         )
 
-    def reduce_parts(self, parts: Sequence[Any], op: str) -> Any:
-        """Reduce each of some arrays at one process, as NCCL scatters parts of several lengths."""
+    def reduce_each(self, arrays: Sequence[Any], roots: Sequence[int | None], op: str) -> Any:
+        """Reduce each of some arrays at one process, or at all for None, as one call of NCCL's."""
 
         def call(stream: int) -> None:
-            for root, part in enumerate(parts):
-                if part.size:
-                    kind, count = _typed(part, op)
-                    pointer = part.data.ptr
+            for array, root in zip(arrays, roots):
+                kind, count = _typed(array, op)
+                pointer = array.data.ptr
+                if not count:
+                    continue
+                if root is None:
+                    self._nccl.allReduce(pointer, pointer, count, kind, _OPS[op], stream)
+                else:
                     self._nccl.reduce(pointer, pointer, count, kind, _OPS[op], root, stream)
 
         return self._queued(call, joined=True)
 
-    def gather_parts(self, parts: Sequence[Any]) -> Any:
-        """Replace each of some arrays by that of one process."""
+    def broadcast_each(self, arrays: Sequence[Any], roots: Sequence[int]) -> Any:
+        """Replace each of some arrays by that of one process, as one call of NCCL's."""
 
         def call(stream: int) -> None:
-            for root, part in enumerate(parts):
-                if part.size:
-                    self._nccl.bcast(part.data.ptr, part.nbytes, _BYTE, root, stream)
+            for array, root in zip(arrays, roots):
+                if array.size:
+                    self._nccl.bcast(array.data.ptr, array.nbytes, _BYTE, root, stream)
 
         return self._queued(call, joined=True)
 

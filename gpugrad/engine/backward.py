@@ -218,7 +218,8 @@ def _walk(
             watch.visit(node, g)
         op = node.op
         if op is None:  # a leaf, which has hooks
-            sums.results[node], g = g, None  # or it could not be given to the leaf without a copy
+            sums.results[node] = g
+            g = own = rule = None  # or it could not be given to the leaf without a copy
             hooks.deliver_eagerly(node, sums, deliver)
             continue
         values, parents, xp, y = node.values, node.parents, node.xp, node.y

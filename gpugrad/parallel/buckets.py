@@ -1,8 +1,8 @@
-"""Arrays that travel together. Imports optim and below.
+"""Arrays that travel together. Imports optim and below, and engine.
 
-A message costs its latency, so small arrays of one device and dtype travel as one flat array. On
-the host they lie in it from the beginning; on a GPU they are copied into it by one kernel. A large
-one travels as it is, in its own memory.
+A message costs its latency, so small arrays of one device and dtype travel together. NCCL takes
+them as they lie. Else they travel as one flat array: on the host they lie in it from the beginning,
+on a GPU they are copied into it by one kernel. A large one travels alone, in its own memory.
 """
 
 import math
@@ -17,6 +17,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.optim.apply import SMALL
 from gpugrad.optim.flat import Flat, run_of
+from gpugrad.parallel.engine import Engine, Handle
 
 __all__ = ["ALONE", "FULL", "Bucket", "Moving", "cut"]
 
@@ -77,12 +78,16 @@ class Bucket:
             self._flat = Flat(self.shapes, self.dtype)
         return self._flat.arrays[place] if self._flat.is_free(place) else None
 
-    def pack(self, arrays: Sequence[Any]) -> Any:
-        """One array with the numbers of all: that of a single one itself, if it is contiguous.
+    def message(self, arrays: Sequence[Any], engine: Engine) -> Any:
+        """What travels for these arrays: a list of them as NCCL takes it, or one flat array.
 
-        Without a copy where they lie in the memory of all. The flat array of the step before is
-        used again, unless somebody still holds a part of it.
+        Without a copy where they are contiguous, or lie in the memory of all. The flat array of the
+        step before is used again, unless somebody still holds a part of it.
         """
+        if engine.joins and not self.on_host:
+            with self.device.activate():
+                xp = namespace_of(arrays[0]).module
+                return [a if a.flags.c_contiguous else xp.ascontiguousarray(a) for a in arrays]
         if self.alone and arrays[0].flags.c_contiguous:
             return arrays[0]
         if self.on_host:
@@ -96,6 +101,25 @@ class Bucket:
                 self._flat = xp.empty(self.size, self.dtype)
             xp.concatenate([array.reshape(-1) for array in arrays], out=self._flat)
         return self._flat
+
+    def reduce(self, engine: Engine, message: Any, note: str) -> Handle:
+        """Begin the mean of a message over the processes: each one's part, where it is divided."""
+        if isinstance(message, list):
+            return engine.reduce_each(message, self.owners, "mean", block=False, note=note)
+        if not self.is_divided:
+            return engine.all_reduce(message, "mean", block=False, note=note)
+        if self.root is not None:
+            return engine.reduce(message, self.root, "mean", block=False, note=note)
+        return engine.reduce_scatter(message, "mean", lengths=self.lengths, block=False, note=note)
+
+    def distribute(self, engine: Engine, message: Any, note: str) -> Handle:
+        """Begin to send each owner's part of a message to all."""
+        if isinstance(message, list):
+            roots = [owner for owner in self.owners if owner is not None]
+            return engine.broadcast_each(message, roots, block=False, note=note)
+        if self.root is not None:
+            return engine.broadcast(message, self.root, block=False, note=note)
+        return engine.all_gather(message, lengths=self.lengths, block=False, note=note)
 
     def renew(self) -> None:
         """Leave the memory to a message that may still need it."""
@@ -113,16 +137,18 @@ class Bucket:
                 own[...] = array
         return flat.run(flat.arrays)
 
-    def views(self, flat: Any, arrays: Sequence[Any]) -> list[Any]:
-        """The part of each array in what `pack` has returned for them."""
+    def views(self, message: Any, arrays: Sequence[Any]) -> list[Any]:
+        """The part of each array in the `message` of them."""
+        if isinstance(message, list):
+            return message
         if self.alone:
-            return [flat.reshape(self.shapes[0])]
+            return [message.reshape(self.shapes[0])]
         if self.on_host:
-            return list(arrays if run_of(arrays) is flat else self._flat.arrays)
+            return list(arrays if run_of(arrays) is message else self._flat.arrays)
         parts, end = [], 0
         for shape in self.shapes:
             start, end = end, end + math.prod(shape)
-            parts.append(flat[start:end].reshape(shape))
+            parts.append(message[start:end].reshape(shape))
         return parts
 
 
@@ -184,20 +210,17 @@ class Moving:
         waiting = []
         for bucket in self._buckets:
             members = [arrays[index] for index in bucket.members]
-            flat = bucket.pack(members)
-            engine = group.engine(flat)
-            if bucket.root is None:
-                handle = engine.all_gather(flat, lengths=bucket.lengths, block=False, note=note)
-            else:
-                handle = engine.broadcast(flat, bucket.root, block=False, note=note)
-            waiting.append((bucket, members, flat, handle))
+            engine = group.engine(members[0])
+            message = bucket.message(members, engine)
+            handle = bucket.distribute(engine, message, note)
+            waiting.append((bucket, members, message, handle))
         calls: list[Any] = []
         changed = []
-        for bucket, members, flat, handle in waiting:
+        for bucket, members, message, handle in waiting:
             handle.wait()
-            for array, part, owner in zip(members, bucket.views(flat, members), bucket.owners):
+            for array, part, owner in zip(members, bucket.views(message, members), bucket.owners):
                 if owner != group.rank:
                     changed.append(array)
-                    in_place = part is array or flat is array
+                    in_place = part is array or message is array
                     calls += [] if in_place else versions.writing(array, part)
         versions.change(calls, changed)

@@ -282,19 +282,13 @@ class _Reducer:
                     "model.module inside of gg.grad, and average what you need by "
                     "gg.parallel.all_reduce"
                 )
-        flat = bucket.pack([p._grad._array for p in parameters])
-        self._begun.append((bucket, flat, parameters, self._send(bucket, flat)))
-
-    def _send(self, bucket: Bucket, flat: Any) -> Any:
+        arrays = [p._grad._array for p in parameters]
+        engine = self._group.engine(arrays[0])
         note = f"the gradients of {self._names[bucket.members[0]]}"
-        if len(bucket.members) > 1:
+        if len(parameters) > 1:
             note += f" to {self._names[bucket.members[-1]]}"
-        engine = self._group.engine(flat)
-        if not bucket.is_divided:
-            return engine.all_reduce(flat, "mean", block=False, note=note)
-        if bucket.root is not None:
-            return engine.reduce(flat, bucket.root, "mean", block=False, note=note)
-        return engine.reduce_scatter(flat, "mean", lengths=bucket.lengths, block=False, note=note)
+        message = bucket.message(arrays, engine)
+        self._begun.append((bucket, message, parameters, bucket.reduce(engine, message, note)))
 
     def finish(self) -> None:
         """Send what has not gone yet, and wait for all: the end of a backward pass."""
@@ -307,9 +301,9 @@ class _Reducer:
             for bucket in self.buckets[len(self._begun) :]:
                 self._begin(bucket)
             self._buffers.send()
-            for bucket, flat, parameters, handle in self._begun:
+            for bucket, message, parameters, handle in self._begun:
                 handle.wait()
-                self._give(bucket, flat, parameters)
+                self._give(bucket, message, parameters)
             failed = False
         finally:
             self._forget(failed)
@@ -329,22 +323,22 @@ class _Reducer:
                 "times 0 to the loss"
             )
 
-    def _give(self, bucket: Bucket, flat: Any, parameters: list[Tensor]) -> None:
+    def _give(self, bucket: Bucket, message: Any, parameters: list[Tensor]) -> None:
         """Give parameters the averages as gradients, in the memory in which they have come.
 
         Of a divided bucket this process has its own alone.
         """
         group = self._group
         own = [p._grad._array for p in parameters]
-        views = bucket.views(flat, own)
-        versions.changed_all([flat, *views])
+        views = bucket.views(message, own)
+        versions.changed_all(views if isinstance(message, list) else [message, *views])
         if bucket.is_divided:
             for index, p, part, owner in zip(bucket.members, parameters, views, bucket.owners):
                 if owner == group.rank:
                     p._grad = Own(part, group)
                 else:
                     p._grad = Elsewhere(p._array, self._names[index], owner or 0, group)
-        elif flat is not own[0]:
+        elif message is not own[0]:
             for p, before, part in zip(parameters, own, views):
                 if part is not before:
                     p._grad = Tensor(part)

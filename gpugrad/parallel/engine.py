@@ -12,7 +12,16 @@ from typing import Any
 from gpugrad.backend.precision import kind_of
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["DONE", "OPS", "Engine", "Handle", "check_reduction", "contents", "described"]
+__all__ = [
+    "DONE",
+    "OPS",
+    "Engine",
+    "Handle",
+    "check_reduction",
+    "contents",
+    "described",
+    "described_all",
+]
 
 OPS = ("sum", "mean", "max", "min")
 
@@ -57,14 +66,23 @@ def contents(array: Any, note: str = "") -> str:
     return f"{array.dtype} {tuple(array.shape)}{note and ', '}{note}"
 
 
+def described_all(who: str, arrays: Sequence[Any], note: str = "") -> str:
+    """A call with several arrays of one dtype in words."""
+    numbers = sum(array.size for array in arrays)
+    count = f"{len(arrays)} array{'s' * (len(arrays) > 1)}"
+    return f"{who} of {count} with {numbers} numbers of {arrays[0].dtype}{note and ', '}{note}"
+
+
 class Engine:
     """The engine of one process, and what the others are made after.
 
-    ``rank`` and ``size`` say which of how many processes this is.
+    ``rank`` and ``size`` say which of how many processes this is, ``joins`` whether several arrays
+    travel together as they lie, by `reduce_each` and `broadcast_each`.
     """
 
     rank = 0
     size = 1
+    joins = True
 
     def own_part(self, who: str, array: Any, lengths: Sequence[int] | None = None) -> Any:
         """This process's part of an array that is cut along its first axis."""
@@ -118,6 +136,20 @@ class Engine:
 
     def broadcast(self, array: Any, root: int = 0, *, block: bool = True, note: str = "") -> Handle:
         """Replace the array by that of process ``root``."""
+        return DONE
+
+    def reduce_each(
+        self, arrays: Sequence[Any], roots: Sequence[int | None], op: str = "sum", *,
+        block: bool = True, note: str = "",
+    ) -> Handle:  # fmt: skip
+        """Reduce each of some arrays of one dtype at a process of its own, or at all for None."""
+        check_reduction("reduce_each", op, arrays[0].dtype)
+        return DONE
+
+    def broadcast_each(
+        self, arrays: Sequence[Any], roots: Sequence[int], *, block: bool = True, note: str = ""
+    ) -> Handle:
+        """Replace each of some arrays of one dtype by that of a process of its own."""
         return DONE
 
     def send(self, array: Any, to: int, *, note: str = "") -> None:

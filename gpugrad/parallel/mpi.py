@@ -36,6 +36,8 @@ _FROM_RANK = 77  # the tag of messages between two processes
 class MPIEngine(Engine):
     """The processes of an MPI communicator. Arrays are NumPy's; CuPy's too if it is CUDA-aware."""
 
+    joins = False
+
     def __init__(self, comm: Any, watch: Watch) -> None:
         self._data, self._headers = comm.Dup(), comm.Dup()
         self.rank, self.size = comm.rank, comm.size

@@ -14,7 +14,15 @@ import numpy as np
 
 from gpugrad.backend.device import Device, asked_for, device_of, to_numpy
 from gpugrad.backend.nccl import Communicator
-from gpugrad.parallel.engine import DONE, Engine, Handle, check_reduction, contents, described
+from gpugrad.parallel.engine import (
+    DONE,
+    Engine,
+    Handle,
+    check_reduction,
+    contents,
+    described,
+    described_all,
+)
 from gpugrad.parallel.watch import Pending, Watch
 
 __all__ = ["NCCLEngine", "through_device", "through_host"]
@@ -35,15 +43,14 @@ class NCCLEngine(Engine):
     ) -> Handle:
         check_reduction("all_reduce", op, array.dtype)
         what = described(f"all_reduce {op!r}", array, note)
-        return self._run(what, array, lambda: self._to.all_reduce(array, op), block, op)
+        return self._run(what, array, lambda: self._to.all_reduce(array, op), block)
 
     def reduce(
         self, array: Any, root: int, op: str = "sum", *, block: bool = True, note: str = ""
     ) -> Handle:
         check_reduction("reduce", op, array.dtype)
         what = described(f"reduce {op!r} to {root}", array, note)
-        mean = op if self.rank == root else ""
-        return self._run(what, array, lambda: self._to.reduce(array, root, op), block, mean)
+        return self._run(what, array, lambda: self._to.reduce(array, root, op), block)
 
     def reduce_scatter(
         self, array: Any, op: str = "sum", *, lengths: Sequence[int] | None = None,
@@ -53,9 +60,9 @@ class NCCLEngine(Engine):
         own = self.own_part("reduce_scatter", array, lengths)
         what = described(f"reduce_scatter {op!r}", array, note)
         if lengths is None:
-            return self._run(what, own, lambda: self._to.reduce_scatter(array, own, op), block, op)
-        parts = _cut(array, lengths)
-        return self._run(what, own, lambda: self._to.reduce_parts(parts, op), block, op)
+            return self._run(what, own, lambda: self._to.reduce_scatter(array, own, op), block)
+        roots, parts = _cut(array, lengths)
+        return self._run(what, own, lambda: self._to.reduce_each(parts, roots, op), block)
 
     def all_gather(
         self, array: Any, *, lengths: Sequence[int] | None = None, block: bool = True,
@@ -65,12 +72,26 @@ class NCCLEngine(Engine):
         what = described("all_gather", array, note)
         if lengths is None:
             return self._run(what, array, lambda: self._to.all_gather(array, own), block)
-        parts = _cut(array, lengths)
-        return self._run(what, array, lambda: self._to.gather_parts(parts), block)
+        roots, parts = _cut(array, lengths)
+        return self._run(what, array, lambda: self._to.broadcast_each(parts, roots), block)
 
     def broadcast(self, array: Any, root: int = 0, *, block: bool = True, note: str = "") -> Handle:
         what = described(f"broadcast from {root}", array, note)
         return self._run(what, array, lambda: self._to.broadcast(array, root), block)
+
+    def reduce_each(
+        self, arrays: Sequence[Any], roots: Sequence[int | None], op: str = "sum", *,
+        block: bool = True, note: str = "",
+    ) -> Handle:  # fmt: skip
+        check_reduction("reduce_each", op, arrays[0].dtype)
+        what = described_all(f"reduce_each {op!r}", arrays, note)
+        return self._run(what, arrays, lambda: self._to.reduce_each(arrays, roots, op), block)
+
+    def broadcast_each(
+        self, arrays: Sequence[Any], roots: Sequence[int], *, block: bool = True, note: str = ""
+    ) -> Handle:
+        what = described_all("broadcast_each", arrays, note)
+        return self._run(what, arrays, lambda: self._to.broadcast_each(arrays, roots), block)
 
     def send(self, array: Any, to: int, *, note: str = "") -> None:
         what = described(f"send to {to}", array, note)
@@ -89,7 +110,7 @@ class NCCLEngine(Engine):
         self._watch.exchange(None)
 
     def _run(
-        self, what: str, result: Any, queue: Callable[[], Any], block: bool, op: str = "",
+        self, what: str, result: Any, queue: Callable[[], Any], block: bool,
         collective: bool = True,
     ) -> Handle:  # fmt: skip
         with self._watch.at(what, collective):
@@ -105,12 +126,7 @@ class NCCLEngine(Engine):
             with self._lock:  # the memory is not used again before the call has ended
                 self._queue.append(Pending(what, self._watch.now(), event, result))
 
-        def finish() -> None:
-            self._to.after(event)
-            if op == "mean":
-                np.divide(result, self.size, out=result)
-
-        handle = Handle(finish)
+        handle = Handle(lambda: self._to.after(event))
         if block:
             handle.wait()
         return handle
@@ -123,9 +139,11 @@ class NCCLEngine(Engine):
             return self._queue[0] if self._queue else None
 
 
-def _cut(array: Any, lengths: Sequence[int]) -> list[Any]:
+def _cut(array: Any, lengths: Sequence[int]) -> tuple[list[int], list[Any]]:
+    """The parts of an array, and whose they are; without those that are empty."""
     ends = np.cumsum(lengths).tolist()
-    return [array[end - length : end] for length, end in zip(lengths, ends)]
+    roots = [root for root, length in enumerate(lengths) if length]
+    return roots, [array[ends[root] - lengths[root] : ends[root]] for root in roots]
 
 
 class Staged(Engine):
@@ -133,6 +151,8 @@ class Staged(Engine):
 
     ``there`` and ``back`` copy: to the engine's device, and into the array.
     """
+
+    joins = False
 
     def __init__(
         self, engine: Engine, there: Callable[[Any], Any], back: Callable[[Any, Any], None]

@@ -27,7 +27,7 @@ using fakecuda::Half;
 namespace {
 
 enum Status { success = 0, system_error = 2, invalid_argument = 4, invalid_usage = 5 };
-enum Op { sum = 0, product = 1, maximum = 2, minimum = 3 };
+enum Op { sum = 0, product = 1, maximum = 2, minimum = 3, average = 4 };
 
 constexpr size_t chunk = 1 << 18;  // bytes
 constexpr int most = 16;           // processes
@@ -106,12 +106,38 @@ void combine_as(char *total, const char *more, size_t count, int op) {
         memcpy(&a, total + i * sizeof(T), sizeof(T));
         memcpy(&b, more + i * sizeof(T), sizeof(T));
         switch (op) {
-            case sum: a = T(a + b); break;
+            case sum:
+            case average: a = T(a + b); break;
             case product: a = T(a * b); break;
             case maximum: a = b > a || b != b ? b : a; break;
             default: a = b < a || b != b ? b : a;
         }
         memcpy(total + i * sizeof(T), &a, sizeof(T));
+    }
+}
+
+template <typename T>
+void divide_as(char *total, size_t count, int by) {
+    for (size_t i = 0; i < count; ++i) {
+        T a;
+        memcpy(&a, total + i * sizeof(T), sizeof(T));
+        a = T(a / by);
+        memcpy(total + i * sizeof(T), &a, sizeof(T));
+    }
+}
+
+void divide(char *total, size_t count, int type, int by) {
+    switch (type) {
+        case 0: return divide_as<int8_t>(total, count, by);
+        case 1: return divide_as<uint8_t>(total, count, by);
+        case 2: return divide_as<int32_t>(total, count, by);
+        case 3: return divide_as<uint32_t>(total, count, by);
+        case 4: return divide_as<int64_t>(total, count, by);
+        case 5: return divide_as<uint64_t>(total, count, by);
+        case 6: return divide_as<Half>(total, count, by);
+        case 7: return divide_as<float>(total, count, by);
+        case 8: return divide_as<double>(total, count, by);
+        default: return divide_as<BFloat16>(total, count, by);
     }
 }
 
@@ -151,7 +177,7 @@ struct Arguments {
 // Puts a collective on its stream. `move` gets the communicator and the two arrays.
 template <typename Move>
 Status collective(const Arguments &a, size_t bytes_from, size_t bytes_to, Move move) {
-    if (!a.comm || bytes_of(a.type) == 0 || a.op < sum || a.op > minimum || a.root < 0 ||
+    if (!a.comm || bytes_of(a.type) == 0 || a.op < sum || a.op > average || a.root < 0 ||
         a.root >= a.comm->size) {
         fakecuda_complain((std::string(a.name) + ": invalid argument").c_str());
         return invalid_argument;
@@ -178,6 +204,9 @@ void reduce_into(Communicator &comm, const char *from, char *to, size_t bytes, s
             for (int i = 1; i < comm.size; ++i) {
                 combine(target, comm.shared->slots[i] + (low - begin),
                         (high - low) / bytes_of(type), type, op);
+            }
+            if (op == average) {
+                divide(target, (high - low) / bytes_of(type), type, comm.size);
             }
         }
         comm.meet();
