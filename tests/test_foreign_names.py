@@ -1,5 +1,6 @@
 """The names of PyTorch, NumPy and JAX that users of arrays type: there, or with advice."""
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import scipy.linalg
 import scipy.special
 
 import gpugrad as gg
+from gpugrad.nn import activations
 from gpugrad.tensor.foreign import METHODS, OF_MODULES
 from gpugrad.tensor.foreign_functions import FUNCTIONS, MODULES, SETTINGS
 from gpugrad.tensor.hints import NUMPY
@@ -57,6 +59,12 @@ PackedSequence parameters_to_vector parametrizations parametrize prune remove_sp
 remove_weight_norm rnn skip_init spectral_norm stateless unpack_sequence unpad_sequence
 vector_to_parameters weight_norm
 """
+NAMES["torch.nn.Module (more)"] = """
+flatten_parameters get_extra_state register_full_backward_pre_hook
+register_load_state_dict_post_hook register_load_state_dict_pre_hook
+register_state_dict_post_hook register_state_dict_pre_hook set_extra_state set_submodule
+"""
+NAMES["torch.optim (more)"] = "swap_in_optimizer_params_and_state"
 NAMES["torch.utils.data (more)"] = """
 DataChunk DFIterDataPipe IterDataPipe MapDataPipe functional_datapipe
 """
@@ -102,6 +110,7 @@ HOMES |= {
     "torch.utils.data": gg.data, "torch.utils.data (modules)": gg.data, "jax.Array": SQUARE,
     "scipy.linalg": gg.linalg, "scipy.linalg all": gg.linalg, "scipy.special": gg.special,
     "torch.nn (modules)": gg.nn, "torch.optim (modules)": gg.optim, "torch.nn.init": gg.nn.init,
+    "torch.nn.Module (more)": gg.nn.LSTM(1, 1), "torch.optim (more)": gg.optim,
     "torch.nn (more)": gg.nn, "torch.nn.functional (more)": gg.nn.functional,
     "losses by their short names": gg.nn.functional,
     "torch.nn.utils": gg.nn.utils, "torch.utils.data (more)": gg.data, "torch.cuda": gg.cuda,
@@ -159,6 +168,30 @@ def test_a_class_says_by_its_own_name_what_it_takes(path):
     assert message.startswith(f"{made.__name__}: got an unexpected keyword argument 'nonsense'. ")
     assert " It takes " in message
     assert not re.search(r"\b_[A-Z]", message)
+
+
+OF_OPS = set(activations.FUNCTIONS)  # these are `gg`'s own, at every nanosecond of a call
+
+
+@pytest.mark.parametrize("name", [n for n in gg.nn.functional.__all__ if n not in OF_OPS])
+def test_a_function_says_what_it_takes(name):
+    function = getattr(gg.nn.functional, name)
+    takes = rf"{name}: got an unexpected keyword argument 'nonsense'\. It takes \w+"
+    with pytest.raises(gg.DTypeError, match=takes):
+        function(nonsense=1)
+    with pytest.raises(gg.DTypeError, match=f"{name}: missing a required argument: .* It takes"):
+        function()
+    if "input" not in inspect.signature(function).parameters:
+        with pytest.raises(gg.DTypeError, match=f"{name}: input= is not supported. Write the"):
+            function(input=SQUARE)
+
+
+def test_autocast_says_what_it_takes():
+    for args, words in (((), {"device_type": "cuda"}), (("cuda",), {"dtype": "float16"})):
+        with pytest.raises(gg.DTypeError, match=r"autocast: got .*Write gg.autocast\('float16'\)"):
+            gg.autocast(*args, **words)
+    with gg.autocast(dtype="float16", enabled=False):
+        assert not gg.is_autocast_enabled()
 
 
 @pytest.mark.parametrize("name", SETTINGS)

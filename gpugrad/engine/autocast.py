@@ -8,7 +8,7 @@ such as a layer's weight, is kept until the leaf is changed in place or the oute
 import weakref
 from collections.abc import Sequence
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,6 +104,28 @@ class autocast(Block):  # noqa: N801 - PyTorch's name
     def _apply(self) -> None:
         outer = state()
         _enter(_State(self.dtype, weakref.WeakKeyDictionary() if outer is None else outer.casts))
+
+
+def _with_a_sentence(init: Any) -> Any:
+    """``__init__``, which says what to write where PyTorch's arguments are given."""
+
+    @wraps(init)
+    def begin(self: autocast, *args: Any, **kwargs: Any) -> None:
+        try:
+            init(self, *args, **kwargs)
+        except TypeError as error:
+            if isinstance(error, DTypeError):
+                raise
+            raise DTypeError(
+                f"autocast: {str(error).rpartition('() ')[2]}. Write gg.autocast('float16') or "
+                "gg.autocast('bfloat16'), and enabled=: the device is that of the arrays, and "
+                "casts of weights are kept until these change"
+            ) from None
+
+    return begin
+
+
+setattr(autocast, "__init__", _with_a_sentence(autocast.__init__))  # noqa: B010  typed as it is
 
 
 class state_again(Block):  # noqa: N801 - a block, like the others

@@ -5,7 +5,7 @@ table says which ones.
 """
 
 from gpugrad.nn.activations import FUNCTIONS
-from gpugrad.tensor.hints import homes, members
+from gpugrad.tensor.hints import explained, homes, members
 
 globals().update(FUNCTIONS)
 
@@ -36,4 +36,4 @@ _LAZY = homes({
 })  # fmt: skip
 
 __all__ = sorted([*FUNCTIONS, *_LAZY])  # noqa: PLE0605
-__getattr__, __dir__ = members("nn.functional", __all__, _LAZY)
+__getattr__, __dir__ = members("nn.functional", __all__, _LAZY, explained)

@@ -17,8 +17,8 @@ from gpugrad.tensor.foreign import METHODS, OF_MODULES
 
 __all__ = [
     "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "REFUSED", "Foreign", "Setting", "absent",
-    "explain", "fits", "hint", "homes", "members", "misfit", "not_fitting", "of_one_shape",
-    "watched",
+    "explain", "explained", "fits", "hint", "homes", "members", "misfit", "not_fitting",
+    "of_one_shape", "watched",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,6 +59,8 @@ KEYWORDS = {
     "inplace": "y = f(x): a function gives a new tensor",
     "initial": "gg.maximum(result, initial), or what else joins the two",
     "input": "the tensor as the first argument, without a name",
+    "input1": "both tensors as the first arguments, without names",
+    "input2": "both tensors as the first arguments, without names",
     "keepdim": "keepdims=",
     "order": "it without: a tensor does not show the layout of its memory",
     "other": "the second tensor as the second argument, without a name",
@@ -70,6 +72,8 @@ KEYWORDS = {
     "tensors": "the list as the first argument, without a name",
     "transpose()": "gg.swapaxes(t, 0, 1), or the axes as one argument, (1, 0)",
     "unbiased": "correction=1, or correction=0 for False",
+    "x1": "both tensors as the first arguments, without names",
+    "x2": "both tensors as the first arguments, without names",
     "where": "gg.where(mask, t, value) first, or gg.where(mask, result, value) afterwards",
     **{f"{name}()": f"{name}((2, 3)): the shape is one argument"
        for name in ("empty", "ones", "zeros", "reshape", "tile", "resize", "broadcast_to")},
@@ -129,11 +133,33 @@ def explain(cls: type, advice: Mapping[str, str] | None = None) -> None:
     setattr(cls, "__init__", watched(init, otherwise))  # noqa: B010
 
 
+def explained(function: F) -> F:
+    """A function that says what it takes, where arguments do not fit."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except TypeError:
+            signature, who = inspect.signature(function), function.__name__
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as unbound:
+                unknown = [name for name in kwargs if name not in signature.parameters]
+                if (name := unknown[0] if unknown else "") in KEYWORDS:
+                    advice = f"{name}= is not supported. Write {KEYWORDS[name]}"
+                    raise DTypeError(f"{who}: {advice}") from None
+                raise misfit(who, signature, kwargs, unbound) from None
+            raise
+
+    return cast(F, call)
+
+
 def misfit(
     who: str, signature: inspect.Signature, kwargs: Mapping[str, Any], error: TypeError,
     advice: Mapping[str, str] | None = None,
 ) -> TypeError:  # fmt: skip
-    """The error for arguments that an ``__init__`` does not take: advice, or what it takes.
+    """The error for arguments that a call does not take: advice, or what it takes.
 
     The advice is by the name of a keyword; by default that for layers.
     """
@@ -141,7 +167,7 @@ def misfit(
         from gpugrad.tensor.foreign_functions import SETTINGS
 
         advice = SETTINGS
-    _self, *parameters = signature.parameters
+    parameters = [name for name in signature.parameters if name != "self"]
     name = next((name for name in kwargs if name not in parameters), "")
     if name in advice:
         return DTypeError(f"{who}: {name} is no setting of it: {advice[name]}")
@@ -176,11 +202,13 @@ def homes(modules: Mapping[str, str]) -> dict[str, str]:
 
 
 def members(
-    module: str, listed: Iterable[str], lazy: Mapping[str, str] = types.MappingProxyType({})
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    module: str, listed: Iterable[str], lazy: Mapping[str, str] = types.MappingProxyType({}),
+    change: Callable[[Any], Any] | None = None,
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:  # fmt: skip
     """``__getattr__`` and ``__dir__`` of a module of ``gpugrad`` with the names ``listed``.
 
-    Those in ``lazy`` are imported from there when they are first used; others raise `absent`.
+    Those in ``lazy`` are imported from there when they are first used, and are here what ``change``
+    makes of them; others raise `absent`.
     """
     package = f"gpugrad.{module}"
 
@@ -191,6 +219,7 @@ def members(
         if home == package:
             return importlib.import_module(f"{package}.{name}")
         value = getattr(importlib.import_module(home), name)
+        value = value if change is None else change(value)
         setattr(sys.modules[package], name, value)
         return value
 
