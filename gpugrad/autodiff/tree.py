@@ -99,22 +99,23 @@ _CONSTANT = object()
 LEAF = Tree(_LEAF)
 
 
-def flatten(value: Any, labelled: bool = False) -> tuple[list[Any], Tree]:
+def flatten(value: Any, labelled: bool = False, flags: bool = False) -> tuple[list[Any], Tree]:
     """The leaves of a structure, in order, and the structure without them.
 
-    With ``labelled``, labelled arrays (a pandas Series) are leaves, too.
+    With ``labelled``, labelled arrays (a pandas Series) are leaves, too, with ``flags`` booleans.
 
     >>> flatten({"w": [1.0, 2.0], "name": "layer"})
     ([1.0, 2.0], {'w': [*, *], 'name': 'layer'})
     """
     leaves: list[Any] = []
-    return leaves, _flatten(value, leaves, labelled)
+    return leaves, _flatten(value, leaves, labelled, flags)
 
 
-def _flatten(value: Any, leaves: list[Any], labelled: bool) -> Tree:
+def _flatten(value: Any, leaves: list[Any], labelled: bool, flags: bool) -> Tree:
     cls = type(value)
     plain = cls is tuple or cls is list or cls is dict
-    if not plain and (is_array(value) or (labelled and is_labelled(value))):
+    is_flag = flags and cls is bool
+    if not plain and (is_flag or is_array(value) or (labelled and is_labelled(value))):
         leaves.append(value)
         return LEAF
     if isinstance(value, dict):
@@ -130,7 +131,8 @@ def _flatten(value: Any, leaves: list[Any], labelled: bool) -> Tree:
         return Tree(_CONSTANT, model=value)
     # Only a container that has to be copied is kept: it holds the leaves.
     model = None if cls in (list, dict) or isinstance(value, tuple) else value
-    return Tree(cls, keys, tuple(_flatten(item, leaves, labelled) for item in items), model)
+    parts = tuple(_flatten(item, leaves, labelled, flags) for item in items)
+    return Tree(cls, keys, parts, model)
 
 
 def unflatten(tree: Tree, leaves: Iterable[Any]) -> Any:

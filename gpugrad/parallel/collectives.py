@@ -13,11 +13,12 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.custom import CustomOp, custom_op
+from gpugrad.autodiff.foreign import check_constant
 from gpugrad.autodiff.leaves import leaf_type, restored
 from gpugrad.autodiff.run import is_recorded
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.modes import recording
-from gpugrad.errors import ArgumentError, DTypeError
+from gpugrad.engine.modes import recording, tracing
+from gpugrad.errors import ArgumentError, BatchError, CompileError, DTypeError
 from gpugrad.parallel.engine import OPS
 from gpugrad.parallel.group import group
 from gpugrad.tensor import Tensor
@@ -28,8 +29,10 @@ __all__ = ["all_gather", "all_reduce", "any_rank", "broadcast", "recv", "reduce_
 def all_reduce(x: Any, op: str = "sum") -> Any:
     """The sum, mean, maximum or minimum of all processes' arrays, elementwise, on each of them.
 
-    ``x`` is a Tensor, an array or a number, or a tree of them (dicts, lists, tuples, dataclasses),
-    with the same shapes and dtypes on all processes; the result is made like it, on its device.
+    ``x`` is a Tensor, an array, a number or a bool, or a tree of them (dicts, lists, tuples,
+    dataclasses), with the same shapes and dtypes on all processes; the result is made like it, on
+    its device. Strings and None in a tree stay what they are on each process.
+
     ``op`` is "sum", "mean", "max" or "min". float16 and bfloat16 are added in float32 by MPI.
 
     The gradient is the same reduction of the processes' gradients; of a maximum it goes to the
@@ -136,7 +139,14 @@ def any_rank(flag: bool) -> bool:
 
 
 def _over_leaves(who: str, x: Any, apply: Callable[[Any, str], Any]) -> Any:
-    leaves, structure = tree.flatten(x)
+    leaves, structure = tree.flatten(x, flags=True)
+    for path, value in structure.constants("x"):
+        check_constant(who, path, value)
+    if tracing.get() is not None:
+        raise CompileError(
+            f"{who}: processes cannot talk to each other inside of a compiled function. Compile "
+            "what is between two messages"
+        )
     return tree.unflatten(structure, [_applied(who, leaf, apply) for leaf in leaves])
 
 
@@ -147,6 +157,11 @@ def _applied(who: str, leaf: Any, apply: Callable[[Any, str], Any]) -> Any:
         tensor = Tensor(leaf if kind == "array" else np.asarray(leaf))
     if tensor.dtype.kind in "OSUmM":
         raise DTypeError(f"{who}: expected numbers, got an array of {tensor.dtype}")
+    if getattr(namespace_of(tensor.data), "batched", False):
+        raise BatchError(
+            f"{who}: processes cannot talk to each other inside of vmap. Call {who} outside of "
+            "it, on the whole batch"
+        )
     note = "recorded" if is_recorded(tensor) and recording.get() else ""
     return restored(kind, apply(tensor, note))
 

@@ -3,6 +3,7 @@
 Imports errors, backend, launchers, engine, watch and cores; mpi where there are several processes.
 """
 
+import os
 import secrets
 import socket
 import warnings
@@ -85,6 +86,8 @@ def _mpi(place: launchers.Place) -> Any:
     """MPI's communicator of all processes; None where something else than MPI has started them."""
     if place.launcher == "torchrun":
         return None
+    if place.launcher == "Open MPI":  # mpi4py's wheels are for several, and take the first one
+        os.environ.setdefault("MPI4PY_MPIABI", "openmpi")
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:

@@ -282,11 +282,11 @@ def _bytes(array: Any) -> Any:
 
 
 def _reducible(array: Any) -> Any:
-    """The array, or a float32 copy of one in half precision, which MPI does not compute with."""
+    """The array, or a copy in a dtype that MPI computes with: halves in float32, native order."""
     if is_half(array.dtype):
         return array.astype(SINGLE)
     if kind_of(array.dtype) == "b":
         return array.view(np.uint8)
     if kind_of(array.dtype) not in "iufc":
         raise DTypeError(f"all_reduce: expected numbers, got an array of {array.dtype}")
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

@@ -134,6 +134,8 @@ def arrays_that_are_not_contiguous(world):
     mine = world.tensor(values[world.rank])
     equal(parallel.all_reduce(mine.T), values.sum(0).T)
     equal(parallel.all_gather(mine[::2, ::3]), values[:, ::2, ::3])
+    swapped = values.astype(">f8")
+    np.testing.assert_array_equal(parallel.all_reduce(swapped[world.rank]), values.sum(0))
 
 
 @check
@@ -154,6 +156,10 @@ def trees_come_back_as_they_are(world):
     assert got["batch"][1] is None
     assert type(got["batch"][0].x) is type(tree["batch"][0].x)
     equal(got["batch"][0].x, np.full(2, float(size)))
+    flags = {"own": rank == 1, "all": [True]}
+    assert parallel.all_reduce(flags, "max") == {"own": True, "all": [True]}
+    assert parallel.all_reduce(flags, "min") == {"own": False, "all": [True]}
+    assert parallel.broadcast(rank == 1, 1) is True
 
 
 # By its name: the collective, and what each process's result is of all their arrays.

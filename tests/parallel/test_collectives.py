@@ -83,6 +83,17 @@ P = gg.parallel
         (lambda: P.all_reduce(np.ones(2, complex), "max"), TypeError, 'no "max" of complex128'),
         (lambda: P.all_reduce(np.array([True])), TypeError, 'no "sum" of bool'),
         (lambda: P.all_reduce(np.array(["a"])), TypeError, "expected numbers, got an array of <U1"),
+        (lambda: P.all_reduce({"a": [True]}), TypeError, 'no "sum" of bool'),
+        (lambda: P.all_reduce({1.0}), TypeError, "x is a set"),
+        (lambda: gg.compile(P.all_gather)(np.ones(2)), RuntimeError, "of a compiled function. Com"),
+        (
+            lambda: gg.compile(lambda x: x + P.all_reduce(2.0))(np.ones(2)), RuntimeError,
+            "all_reduce: processes cannot talk to each other inside of a compiled function",
+        ),
+        (
+            lambda: gg.vmap(lambda x: P.all_reduce({"a": x}))(np.ones(2)), RuntimeError,
+            "inside of vmap. Call all_reduce outside of it, on the whole batch",
+        ),
         (lambda: P.reduce_scatter(np.ones(3)), ValueError, r"shape \(1, ...\), one part for each"),
         (lambda: P.broadcast(1.0, root=1), ValueError, "one of the 1 processes, 0 to 0, got 1"),
         (lambda: P.broadcast(1.0, root="0"), ValueError, "got '0'"),

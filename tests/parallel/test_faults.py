@@ -1,16 +1,19 @@
 """A process that dies, raises, hangs or ends early ends the others, with its name, in time."""
 
+import os
 import re
 import socket
 import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
+from pathlib import Path
 
 import parallel_faults
 import pytest
 from gpu import needs_two_gpus
-from mpi import NO_MPI, has_mpi, mpiexec, started_alone
+from mpi import NO_MPI, has_mpi, mpiexec, needs_mpi, started_alone
 
 import gpugrad as gg
 from gpugrad.cli import launch
@@ -289,6 +292,31 @@ def test_a_program_that_has_not_called_init_is_told_to(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "2")
     with pytest.raises(ParallelError, match="rank 1 of 2 .* call gg.parallel.init\\(\\) first"):
         gg.parallel.rank()
+
+
+@needs_mpi
+def test_the_mpi_is_that_of_the_launcher():
+    """Where MPICH's library lies beside mpi4py, and Open MPI's mpiexec starts the program."""
+    found = [folder for folder in os.get_exec_path() if is_open_mpi(f"{folder}/mpiexec")]
+    if not found or not list(Path(find_spec("mpi4py").origin).parent.glob("MPI.openmpi.*")):
+        pytest.skip("needs Open MPI on the path (apt-get install openmpi-bin), and mpi4py's wheel")
+    code = "import gpugrad as gg; gg.parallel.init('cpu'); print(gg.parallel.all_reduce(1))"
+    run = subprocess.run(
+        [
+            f"{found[0]}/mpiexec", "--allow-run-as-root", "--oversubscribe", "-n", "2",
+            sys.executable, "-c", code,
+        ],
+        env=started_alone(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.stdout.split() == ["2", "2"], run.stderr
+
+
+def is_open_mpi(path):
+    try:
+        asked = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return "Open MPI" in asked.stdout or "OpenRTE" in asked.stdout
 
 
 def test_processes_of_torchrun_without_gpus_are_told_to_use_mpi():
