@@ -1,7 +1,8 @@
 """A table of a model's layers: shapes, parameters, multiply-adds and memory.
 
 One forward pass is observed: the ``forward`` of each module is replaced for as long as it runs, and
-products are counted where the engine records them, so a model of one's own is counted as well.
+products are counted where the engine computes them, recorded or not, so a model of one's own is
+counted as well.
 Imports `module`, engine and tensor.
 """
 
@@ -9,15 +10,20 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine import detours
+from gpugrad.engine import record as calls
 from gpugrad.engine.modes import enable_grad, observed
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.nn.module import Module, in_mode
 from gpugrad.tensor import Tensor, as_tensor, zeros
 
 __all__ = ["Row", "Summary", "summary"]
+
+LAST = 3  # rank among detours: behind all others, so that what they make of an op is counted
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ def summary(model: Module, input_shape: Any, *, dtype: Any = None, device: Any =
     )
     watch = _Watch()
     prepared = in_mode(model, training=False), _all_trained(parameters), _watched(model, watch)
-    with prepared[0], prepared[1], prepared[2], enable_grad(), observed(watch):
+    with prepared[0], prepared[1], prepared[2], enable_grad(), observed(watch), _counted(watch):
         model(*inputs)
     rows = tuple(watch.row(name, module) for name, module in model.named_modules()
                  if id(module) in watch.calls)  # fmt: skip
@@ -190,6 +196,25 @@ def _watched(model: Module, watch: "_Watch") -> Iterator[None]:
                 vars(module)["forward"] = forward
 
 
+@contextmanager
+def _counted(watch: "_Watch") -> Iterator[None]:
+    """A block in which all operations of this thread are counted, also those that none records."""
+    thread = get_ident()
+
+    def counted(op: Any, operands: Sequence[Any], parameters: Any) -> Any:
+        if get_ident() != thread:
+            return None
+        y = calls.directly(op, operands, parameters)
+        watch.count(_multiply_adds(op.name, parameters, operands, y))
+        return y
+
+    detours.use(counted, True, LAST)
+    try:
+        yield
+    finally:
+        detours.use(counted, False)
+
+
 class _Watch:
     """Observes what is recorded, and the modules that are running."""
 
@@ -220,7 +245,9 @@ class _Watch:
 
     def __call__(self, node: Any, raws: Sequence[Any], y: Any) -> None:
         self.nodes.append(node)
-        count = _multiply_adds(node, raws, y)
+
+    def count(self, count: int) -> None:
+        """So many multiply-adds more, of the modules that are running."""
         self.total += count
         for key in dict.fromkeys(self.running):
             self.counts[key] = self.counts.get(key, 0) + count
@@ -313,11 +340,10 @@ PRODUCTS: dict[str, Callable[[Any, Any], int]] = {
 }
 
 
-def _multiply_adds(node: Any, raws: Sequence[Any], y: Any) -> int:
-    """The multiply-adds of one recorded operation; 0 for those that are no products."""
-    name = node.op.name
+def _multiply_adds(name: str, parameters: Any, raws: Sequence[Any], y: Any) -> int:
+    """The multiply-adds of one operation; 0 for those that are no products."""
     if name == "einsum_explicit":
-        return _of_einsum(node.parameters["subscripts"], raws)
+        return _of_einsum(parameters["subscripts"], raws)
     rule = PRODUCTS.get("linear" if name.startswith("linear_") else name)
     return 0 if rule is None else rule(raws, y)
 

@@ -47,6 +47,30 @@ def test_multiply_adds_are_those_of_the_products(call, device):
     assert sum(row.parameters for row in found.rows) == found.parameters
 
 
+class Frozen(nn.Module):
+    """Products of the input alone, and of layers outside of the graph, which nothing records."""
+
+    def __init__(self):
+        self.backbone = nn.Linear(3, 5)
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, x):
+        gram = gg.einsum("bi,bj->ij", x, x) @ gg.ones((3, 3), device=x.device)
+        with gg.no_grad():
+            features = self.backbone(x @ gram)
+        return self.head(features)
+
+
+def test_what_is_not_recorded_is_counted_as_well(device):
+    with gg.device(device):
+        found = nn.summary(Frozen(), (4, 3))
+    counts = {row.name: row.multiply_adds for row in found.rows}
+    assert counts["backbone"] == 4 * 3 * 5
+    assert counts["head"] == 4 * 5 * 2
+    assert counts[""] == found.multiply_adds == 4 * 9 + 27 + 4 * 9 + 60 + 40
+    assert found.activation_bytes == 4 * 5 * 4  # the features, for the head's weight
+
+
 class Twice(nn.Module):
     """A model of one's own: a layer that is called twice, and a product that is no layer."""
 
