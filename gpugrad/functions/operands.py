@@ -21,6 +21,14 @@ _LISTS = (list, tuple)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def host_array(who: str, values: Any) -> Any:
+    """Numbers or lists of them as an array of NumPy; ShapeError for ragged lists."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ShapeError(f"{who}: expected lists of equal lengths at each depth: {error}") from None
+
+
 def axis_number(name: str, axis: Any, ndim: int) -> int:
     """An axis counted from the front; AxisError for one that is out of range."""
     try:

@@ -13,7 +13,7 @@ from gpugrad.backend.precision import kind_of
 from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import moveaxis
-from gpugrad.functions.operands import along_axis, floating, in_single, together
+from gpugrad.functions.operands import along_axis, floating, host_array, in_single, together
 from gpugrad.nn.layer import Layer
 from gpugrad.nn.losses import (
     check_real,
@@ -64,7 +64,7 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
     raw = target.data if isinstance(target, Tensor) else target
     listed = not hasattr(raw, "shape")
     if listed or isinstance(raw, np.generic):
-        raw = np.asarray(raw)
+        raw = host_array(who, raw)
     if raw.dtype.kind not in "iu":
         raise DTypeError(f"{who}: expected class numbers in an integer dtype, got {raw.dtype}")
     shape = scores.shape
@@ -184,7 +184,7 @@ def cross_entropy(
         logits, target = together(logits, target)
     logits = floating(as_tensor(logits))
     if not hasattr(target, "shape"):
-        listed = np.asarray(target)
+        listed = host_array(who, target)
         if listed.dtype.kind == "f":
             target = beside(listed.astype(logits.dtype), logits.data, asked=True)
     if _are_probabilities(target):

@@ -14,6 +14,7 @@ from gpugrad.engine.modes import is_debugging, no_grad, running_again
 from gpugrad.errors import DTypeError, GradientError, IndexingError, ShapeError
 from gpugrad.functions.linalg.norms import norm
 from gpugrad.functions.manipulation import expand_dims
+from gpugrad.functions.operands import host_array
 from gpugrad.nn import init
 from gpugrad.nn.linear import check_size
 from gpugrad.nn.module import Module
@@ -27,7 +28,7 @@ __all__ = ["Embedding", "check_range", "embedding", "one_hot", "whole_numbers"]
 def whole_numbers(who: str, numbers: Any) -> Tensor:
     """Whole numbers as a Tensor, lists on the host; DTypeError for others."""
     if not hasattr(numbers, "shape"):
-        array = np.asarray(numbers)
+        array = host_array(who, numbers)
         numbers = array if array.size else array.astype(np.int64)
     numbers = as_tensor(numbers)
     if numbers.dtype.kind not in "iu":

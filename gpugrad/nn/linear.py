@@ -64,6 +64,9 @@ def _applied(op: Callable[..., Tensor], x: Any, weight: Any, bias: Any, *setting
         return op(x, weight, bias, *settings)
     except (ShapeError, IndexError):
         raise _misfit(x, weight, bias) from None
+    except AttributeError:
+        as_tensor(x)  # which says what is wrong with None
+        raise
 
 
 def _misfit(x: Any, weight: Any, bias: Any) -> ShapeError:

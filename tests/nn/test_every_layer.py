@@ -183,3 +183,14 @@ def test_an_empty_batch(name, device):
     for key, value in before.items():
         if key != "num_batches_tracked":
             np.testing.assert_array_equal(host(layer.state_dict()[key]), value)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "Identity"])
+def test_what_is_no_array_is_refused_in_a_sentence(name):
+    layer = start(name, "cpu", "float32")
+    inputs = [gg.tensor(array) for array in arrays_for(name)]
+    for place in range(1 if name == "GaussianNLLLoss" else len(inputs)):  # its maker takes a square
+        for wrong in (None, "abc", object(), {}, [[1.0], [2.0, 3.0]]):
+            given = [wrong if i == place else x for i, x in enumerate(inputs)]
+            with pytest.raises((gg.DTypeError, gg.ShapeError), match=r": |\. "):
+                layer(*given)
