@@ -2,7 +2,7 @@
 
 As in `cupy_special`, a formula gets the namespace and the module of special functions; ``v`` is the
 order, a number. Orders that are whole, or half of an odd number, have formulas; others, and J of
-any order, are SciPy's on a CPU (`ON_A_CPU`). Imports errors.
+any order, are SciPy's on a CPU (`OF_SCIPY`). Imports errors.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 from gpugrad.errors import ArgumentError
 
-__all__ = ["BESSEL", "OF_ORDER", "ON_A_CPU"]
+__all__ = ["BESSEL", "OF_ORDER", "OF_SCIPY"]
 
 FAR = 50.0  # from here 14 terms of the series for large x have all digits of float64
 HIGHEST = 40  # a kernel has some 8 operations an order
@@ -240,4 +240,4 @@ BESSEL: dict[str, Callable[..., Any]] = {
     **{name: _or_refused(name, formula) for name, formula in OF_ORDER.items()},
 }
 # Those of SciPy are NaN beyond 2**30, and wrong next to 0.
-ON_A_CPU = {name: _or_theirs(name, OF_ORDER[name]) for name in ("iv", "ive", "kv", "kve", "yv")}
+OF_SCIPY = {name: _or_theirs(name, OF_ORDER[name]) for name in ("iv", "ive", "kv", "kve", "yv")}

@@ -8,11 +8,12 @@ run operation by operation and write kernels. Those of Bessel functions are in `
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from gpugrad.backend.bessel import BESSEL
+from gpugrad.backend.bessel import BESSEL, OF_SCIPY
 
-__all__ = ["REPLACEMENTS", "log_ratio"]
+__all__ = ["ON_A_CPU", "REPLACEMENTS", "log_ratio"]
 
 
 def _logit(xp: Any, theirs: Any, x: Any) -> Any:
@@ -62,6 +63,22 @@ def _of_numbers(name: str) -> Callable[..., Any]:
         return xp.where((a == a) & (x == x), getattr(theirs, name)(a, x), math.nan)
 
     return formula
+
+
+@cache
+def _hides_nan(theirs: Any, name: str) -> bool:
+    return not math.isnan(getattr(theirs, name)(math.nan, 0.0))
+
+
+def _of_numbers_in_scipy(name: str) -> Callable[..., Any]:
+    """SciPy before 1.16 does, too."""
+    formula = _of_numbers(name)
+
+    def function(xp: Any, theirs: Any, a: Any, x: Any) -> Any:
+        hides_nan = _hides_nan(theirs, name)
+        return formula(xp, theirs, a, x) if hides_nan else getattr(theirs, name)(a, x)
+
+    return function
 
 
 def _betainc(xp: Any, theirs: Any, a: Any, b: Any, x: Any) -> Any:
@@ -136,4 +153,10 @@ REPLACEMENTS: dict[str, Callable[..., Any]] = {
     **BESSEL,
     "logit": _logit,
     "rel_entr": _rel_entr,
+}
+# The same for ``scipy.special``.
+ON_A_CPU: dict[str, Callable[..., Any]] = {
+    **OF_SCIPY,
+    "gammainc": _of_numbers_in_scipy("gammainc"),
+    "gammaincc": _of_numbers_in_scipy("gammaincc"),
 }

@@ -1,8 +1,8 @@
 """The namespace of NumPy: the module, with faster equivalents of some functions.
 
-Imports convolution, namespace, pooling, precision, reuse, special and sums, and SciPy where it is
-installed and useful. The cost of a NumPy call on small arrays is mostly that of the Python around
-it: an operator, or the ``reduce`` of a ufunc, does the same with less.
+Imports convolution, cupy_special, namespace, pooling, precision, reuse, special and sums, and SciPy
+where it is installed and useful. The cost of a NumPy call on small arrays is mostly that of the
+Python around it: an operator, or the ``reduce`` of a ufunc, does the same with less.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ import numpy as np
 
 from gpugrad.backend.attention import attention, attention_and_residuals, attention_vjp
 from gpugrad.backend.batch_norm import batch_norm_vjp
-from gpugrad.backend.bessel import ON_A_CPU
 from gpugrad.backend.convolution import (
     convolution,
     convolution_transpose,
     convolution_weight,
 )
+from gpugrad.backend.cupy_special import ON_A_CPU
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
 from gpugrad.backend.normalization import layer_norm, layer_norm_and_residuals, layer_norm_vjp
 from gpugrad.backend.pooling import pools_of
