@@ -35,6 +35,8 @@ def test_a_workflow_is_bounded_and_reads_only(path):
         for step in job["steps"]:
             if "uses" in step:
                 assert re.fullmatch(r"[\w/-]+@(v\d+|release/v\d+)", step["uses"])
+            if step.get("uses", "").startswith("actions/checkout@"):  # no token for later steps
+                assert step["with"]["persist-credentials"] is False
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
