@@ -13,7 +13,7 @@ from typing import Any
 
 from gpugrad.compiler.blas import limit_threads
 
-__all__ = ["VARIABLES", "own_share", "share_cores"]
+__all__ = ["VARIABLES", "own_cores", "own_share", "share_cores"]
 
 # By each of these a user says himself how many threads there are to be.
 VARIABLES = (
@@ -29,10 +29,10 @@ def share_cores(watch: Any) -> None:
     no more; what reads ``OMP_NUM_THREADS`` later finds the share there. Rank 0 says so in a line.
     """
     is_said = any(name in os.environ for name in VARIABLES)
-    own = [socket.gethostname(), sum(1 << core for core in _cores()), is_said]
+    own = [socket.gethostname(), sum(1 << core for core in own_cores()), is_said]
     machines = [(name, cores) for name, cores, _ in watch.exchange(own)]
     share = own_share(machines, watch.rank)
-    if is_said or share >= len(_cores()):
+    if is_said or share >= len(own_cores()):
         return
     os.environ["OMP_NUM_THREADS"] = str(share)
     is_known = limit_threads(share)
@@ -76,7 +76,8 @@ def own_share(machines: Sequence[tuple[str, int]], rank: int) -> int:
     return max(1, int(share + 1e-9))
 
 
-def _cores() -> list[int]:
+def own_cores() -> list[int]:
+    """The numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

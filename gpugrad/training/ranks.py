@@ -99,9 +99,12 @@ class Ranks(Alone):
             return nullcontext()
         from gpugrad.parallel.data_parallel import stream_of
 
+        def average(kind: Any, error: Any, trace: Any) -> None:
+            if averages and error is None:  # else the error is what there is to be said
+                model.average_gradients()
+
         block = ExitStack()
-        if averages:
-            block.callback(model.average_gradients)
+        block.push(average)
         block.enter_context(model.no_sync())
         if compiled:
             block.enter_context(stream_of(self.rank))

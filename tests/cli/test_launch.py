@@ -1,5 +1,6 @@
 """gpugrad launch: what it starts, and what it returns. Its faults are in tests/parallel."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -28,6 +29,18 @@ def test_the_status_and_the_arguments_are_the_programs(tmp_path):
     status, output = launched("--gpus", 2, tmp_path / "part.py")
     assert status == 5
     assert sorted(output.split()) == ["02", "12"]
+
+
+def test_processes_divide_the_cores_that_the_command_may_use(monkeypatch):
+    """Not those of the machine, of which a container may have a few."""
+    for name in ("OMP_NUM_THREADS", "GPUGRAD_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3}, raising=False)
+    assert launch._threads(2) == {"OMP_NUM_THREADS": "2", "GPUGRAD_NUM_THREADS": "2"}
+    assert launch._threads(8)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert launch._threads(2) == {"GPUGRAD_NUM_THREADS": "2"}
 
 
 @pytest.fixture

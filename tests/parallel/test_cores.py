@@ -28,7 +28,7 @@ def threads(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "")  # so that it is taken back at the end
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr(cores, "_cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr(cores, "own_cores", lambda: [0, 1, 2, 3])
     found = []
     monkeypatch.setattr(cores, "limit_threads", lambda count: found.append(count) or True)
     return found

@@ -102,6 +102,22 @@ def test_an_optimizer_that_needs_the_loss_again_is_not_for_several_processes(joi
         trainer(gg.optim.LBFGS, parallel=True)
 
 
+def test_an_error_in_a_compiled_pass_is_not_hidden_by_gradients_that_are_missing(joined):
+    class Collective(nn.Linear):
+        def forward(self, x):
+            return parallel.all_reduce(super().forward(x))
+
+    parallel.init("cpu")
+    model = Collective(2, 1)
+    optimizer = gg.optim.SGD(model.parameters(), lr=0.1)
+    made = gg.Trainer(
+        model, optimizer, nn.MSELoss(), parallel=True, compile=True, progress=None
+    )  # fmt: skip
+    data = gg.data.DataLoader((np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)), 2)
+    with pytest.raises(gg.CompileError, match=r"all_reduce: processes.* Or leave out compile=True"):
+        made.fit(data, epochs=1)
+
+
 def test_the_step_of_a_divided_optimizer_is_not_compiled():
     optimizer = parallel.shard(adam(model := nn.Linear(2, 1)))
     model(gg.ones((1, 2))).sum().backward()
