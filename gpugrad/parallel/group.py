@@ -6,6 +6,7 @@ Imports errors, backend, launchers, engine, watch and cores; mpi where there are
 import os
 import secrets
 import socket
+import sys
 import warnings
 from typing import Any
 
@@ -18,7 +19,7 @@ from gpugrad.errors import ArgumentError, ParallelError
 from gpugrad.parallel import launchers
 from gpugrad.parallel.cores import share_cores
 from gpugrad.parallel.engine import Engine
-from gpugrad.parallel.meeting import Server
+from gpugrad.parallel.meeting import Meeting, Server
 from gpugrad.parallel.watch import Watch
 
 __all__ = ["Group", "barrier", "group", "init", "joined", "local_rank", "rank", "size"]
@@ -110,13 +111,13 @@ def _mpi(place: launchers.Place) -> Any:
 
 def _meet(place: launchers.Place, watch: Watch, mpi: Any) -> None:
     """Connect all processes to the server that rank 0 starts, or to that of `gpugrad launch`."""
-    own: Server | None = None
+    own: Server | Meeting | None = None
     if given := launchers.meeting():
         watch.join(*given, server="gpugrad launch")
         return
     if mpi is not None:
         if place.rank == 0:
-            own = Server(place.size, secrets.token_hex(8))
+            own = _server(place.size, secrets.token_hex(8))
         hosts, port, key = mpi.bcast(own and (_own_hosts(), own.port, own.key))
         watch.join(hosts, port, key, own)
         return
@@ -128,14 +129,20 @@ def _meet(place: launchers.Place, watch: Watch, mpi: Any) -> None:
     host, port = place.address
     key = f"{place.launcher} {place.size}"
     if place.rank == 0:
-        try:
-            own = Server(place.size, key, port)
-        except OSError as error:
-            raise ParallelError(
-                f"init: rank 0 cannot listen at port {port}, where the processes are to meet: "
-                f"{error}. Set MASTER_PORT to another one"
-            ) from error
+        own = _server(place.size, key, port)
     watch.join([host], port, key, own)
+
+
+def _server(size: int, key: str, port: int = 0) -> Server | Meeting:
+    """The server of rank 0; in a thread where Python is none that could be started once more."""
+    start = Meeting if getattr(sys, "frozen", False) else Server
+    try:
+        return start(size, key, port)
+    except OSError as error:
+        raise ParallelError(
+            f"init: rank 0 cannot start the server where the processes are to meet: {error}"
+            + (f". Set MASTER_PORT to another port than {port}" if port else "")
+        ) from error
 
 
 def _own_hosts() -> list[str]:

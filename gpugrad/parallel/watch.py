@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from gpugrad.errors import ParallelError
-from gpugrad.parallel.meeting import ANSWER, Lines, Server, connect
+from gpugrad.parallel.meeting import ANSWER, Lines, Meeting, Server, connect
 
 __all__ = ["GRACE", "Pending", "Watch"]
 
@@ -53,7 +53,7 @@ class Watch:
         self._left: dict[int, int] = {}  # the calls of the ranks that have ended
         self._failed = False  # an error has ended the main thread
         self._lines: Lines | None = None
-        self._own: Server | None = None  # of rank 0
+        self._own: Server | Meeting | None = None  # of rank 0
         self._server = "the server of rank 0"
         self._complete = threading.Event()
         self._over = threading.Event()  # there is nothing more to learn
@@ -66,7 +66,7 @@ class Watch:
     # Meeting the others.
 
     def join(
-        self, hosts: list[str], port: int, key: str, own: Server | None = None,
+        self, hosts: list[str], port: int, key: str, own: Server | Meeting | None = None,
         server: str = "the server of rank 0",
     ) -> None:  # fmt: skip
         """Connect to the server, which this process may have started; wait for all others.

@@ -111,6 +111,6 @@ def test_processes_that_mpiexec_starts_divide_the_cores(variable):
         timeout=120, check=True,
     )  # fmt: skip
     own = "1" if not variable or os.cpu_count() == 1 else "2"
-    assert run.stdout.split("\n").count(f"[{own} {own}]") == count, run.stdout
+    assert run.stdout.count(f"[{own} {own}]") == count, run.stdout
     line = f"{count} processes share this machine's cores, so each takes 1 thread."
     assert run.stderr.count(line) == (not variable), run.stderr
