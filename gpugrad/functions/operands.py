@@ -29,6 +29,13 @@ def host_array(who: str, values: Any) -> Any:
         raise ShapeError(f"{who}: expected lists of equal lengths at each depth: {error}") from None
 
 
+def check_numbers(who: str, **values: Any) -> None:
+    """DTypeError for a setting that is neither a number nor an array without axes."""
+    for name, value in values.items():
+        if not isinstance(value, int | float) and getattr(value, "shape", None) != ():
+            raise DTypeError(f"{who}: {name} must be a number, got {value!r}")
+
+
 def axis_number(name: str, axis: Any, ndim: int) -> int:
     """An axis counted from the front; AxisError for one that is out of range."""
     try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.nn.activations import activation_function, activation_name
 from gpugrad.nn.linear import Linear, check_size, joined
@@ -252,6 +253,8 @@ class Unflatten(Module):
                 "Unflatten: unflattened_size must be the sizes that the axis becomes, such as "
                 f"(3, 8, 8), got {unflattened_size!r}"
             )
+        if not is_whole(dim):
+            raise ShapeError(f"Unflatten: dim must be the number of an axis, got {dim!r}")
         self.dim = dim
         self.unflattened_size = tuple(sizes)
 

@@ -7,9 +7,10 @@ import math
 from typing import Any
 
 from gpugrad import random
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
-from gpugrad.functions.operands import floating
+from gpugrad.functions.operands import check_numbers, floating
 from gpugrad.nn.activations import Softmax, one_axis
 from gpugrad.nn.init import drawn_in
 from gpugrad.nn.module import Module
@@ -72,7 +73,7 @@ def glu(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
     """
     axis = one_axis("glu", axis, dim)
     x = as_tensor(x)
-    if not x.ndim or not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
+    if not is_whole(axis) or not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
         raise ShapeError(f"glu: axis {axis} must exist and have an even size, got shape {x.shape}")
     a, b = FUNCTIONS["split"](x, 2, axis=axis)
     return a * FUNCTIONS["sigmoid"](b)
@@ -133,7 +134,8 @@ class PReLU(Module):
     def __init__(
         self, num_parameters: int = 1, init: float = 0.25, *, dtype: Any = None, device: Any = None
     ) -> None:
-        if isinstance(num_parameters, bool) or not num_parameters >= 1:
+        check_numbers("PReLU", init=init)
+        if not is_whole(num_parameters, 1):
             raise ShapeError(
                 f"PReLU: num_parameters must be 1 or the number of channels, got {num_parameters!r}"
             )
@@ -162,6 +164,7 @@ def rrelu(
     >>> gg.nn.functional.rrelu(gg.tensor([-2.0, 4.0]), 0.0, 0.5).tolist()
     [-0.5, 4.0]
     """
+    check_numbers("rrelu", lower=lower, upper=upper)
     if not lower <= upper:
         raise ValueError(f"rrelu: lower must not exceed upper, got {lower!r} and {upper!r}")
     x = floating(as_tensor(x))

@@ -9,7 +9,7 @@ from typing import Any
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import ShapeError
-from gpugrad.functions.operands import floating, in_single, together
+from gpugrad.functions.operands import check_numbers, floating, in_single, together
 from gpugrad.nn.layer import Layer
 from gpugrad.nn.losses import real_pair, reduced, weighed
 from gpugrad.nn.module import Module
@@ -96,6 +96,7 @@ def poisson_nll_loss(
     """
     who = "poisson_nll_loss"
     x, t = real_pair(who, prediction, target)
+    check_numbers("poisson_nll_loss", eps=eps)
     losses: Any = OPS["exp"](x) - t * x if log_input else x - t * OPS["log"](x + eps)
     if full:
         many = OPS["where"](t > 1, t, 1.0)

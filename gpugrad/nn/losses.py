@@ -9,7 +9,7 @@ from typing import Any
 
 from gpugrad.backend.precision import kind_of
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.operands import floating, together
+from gpugrad.functions.operands import check_numbers, floating, together
 from gpugrad.nn.layer import Layer
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
@@ -143,6 +143,7 @@ def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: flo
     >>> gg.nn.functional.huber_loss(gg.tensor([1.0, 3.0]), gg.zeros(2), "none").tolist()
     [0.5, 2.5]
     """
+    check_numbers("huber_loss", delta=delta)
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta!r}")
     prediction, target = real_pair("huber_loss", prediction, target)
@@ -161,6 +162,7 @@ def smooth_l1_loss(
     >>> gg.nn.functional.smooth_l1_loss(gg.tensor([1.0, 3.0]), gg.zeros(2), "none", 2.0).tolist()
     [0.25, 2.0]
     """
+    check_numbers("smooth_l1_loss", beta=beta)
     if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta!r}")
     prediction, target = real_pair("smooth_l1_loss", prediction, target)

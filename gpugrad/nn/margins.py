@@ -10,7 +10,7 @@ import numpy as np
 
 from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import expand_dims
-from gpugrad.functions.operands import floating, in_single, together
+from gpugrad.functions.operands import check_numbers, floating, in_single, together
 from gpugrad.nn.distances import pairwise_distance
 from gpugrad.nn.embedding import check_range, whole_numbers
 from gpugrad.nn.layer import Layer
@@ -54,6 +54,7 @@ def margin_ranking_loss(
     >>> gg.nn.functional.margin_ranking_loss(a, b, gg.ones(2), reduction="none").tolist()
     [0.0, 2.0]
     """
+    check_numbers("margin_ranking_loss", margin=margin)
     a, b, t = _alike("margin_ranking_loss", a, b, target)
     return reduced("margin_ranking_loss", _above_zero(margin - t * (a - b)), reduction)
 
@@ -70,6 +71,7 @@ def hinge_embedding_loss(
     >>> gg.nn.functional.hinge_embedding_loss(x, target, reduction="none").tolist()
     [0.25, 0.75]
     """
+    check_numbers("hinge_embedding_loss", margin=margin)
     x, t = _alike("hinge_embedding_loss", x, target)
     # As in PyTorch, a target that is neither counts as both.
     near = OPS["where"](t != -1, x, 0.0)
@@ -106,6 +108,7 @@ def multi_margin_loss(
     0.1666666716337204
     """
     who = "multi_margin_loss"
+    check_numbers(who, margin=margin)
     if p not in (1, 2):
         raise ValueError(f"{who}: p must be 1 or 2, got {p!r}")
     (x,) = _alike(who, x)
@@ -174,6 +177,7 @@ def cosine_embedding_loss(
     1.0
     """
     who = "cosine_embedding_loss"
+    check_numbers(who, margin=margin)
     a, b, t = (floating(tensor) for tensor in together(a, b, target))
     if a.shape != b.shape or a.ndim not in (1, 2) or t.shape != a.shape[:-1]:
         raise ShapeError(
@@ -207,6 +211,7 @@ def triplet_margin_loss(
     1.0
     """
     who = "triplet_margin_loss"
+    check_numbers(who, margin=margin, eps=eps)
     anchor, positive, negative = _alike(who, anchor, positive, negative)
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)

@@ -5,6 +5,7 @@ from typing import Any
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions import arraypad
+from gpugrad.functions.operands import check_numbers
 from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = ["MODES", "pad"]
@@ -31,6 +32,7 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Tens
     tensor([[3., 1., 2., 3., 1., 2.]])
     """
     x = as_tensor(input)
+    check_numbers("pad", value=0 if value is None else value)
     if mode not in MODES:
         listed = ", ".join(map(repr, MODES))
         raise ArgumentError(f"pad: mode must be one of {listed}, got {mode!r}")

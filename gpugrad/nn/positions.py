@@ -10,6 +10,7 @@ from typing import Any
 from gpugrad.engine.modes import tracing
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
+from gpugrad.functions.operands import check_numbers
 from gpugrad.nn.dropout import Dropout
 from gpugrad.nn.linear import check_size
 from gpugrad.nn.module import Module
@@ -29,6 +30,9 @@ def _angles(who: str, positions: Tensor, features: int, base: float) -> Tensor:
     if features % 2:
         raise ShapeError(f"{who}: the number of features must be even, got {features}")
     exponents = arange(0, features, 2, dtype="float64", device=positions.device)
+    check_numbers(who, base=base)
+    if not base > 0:
+        raise ValueError(f"{who}: base must be positive, got {base!r}")
     frequencies = FUNCTIONS["exp"](exponents * (-math.log(base) / max(features, 1)))
     return positions.astype("float64")[..., None] * frequencies
 

@@ -113,6 +113,8 @@ class TransformerEncoder(Module):
             )
         count = check_size("TransformerEncoder", "num_layers", num_layers)
         self.layers = [copy.deepcopy(encoder_layer) for _ in range(count)]
+        if norm is not None and not callable(norm):
+            raise DTypeError(f"TransformerEncoder: norm must be a Module or None, got {norm!r}")
         self.norm = norm
 
     def forward(

@@ -207,7 +207,7 @@ def _hardshrink(xp: Any, x: Any, /, lambd: float = 0.5) -> Any:
 
 def _threshold(xp: Any, x: Any, /, threshold: float, value: float) -> Any:
     refuse_complex(x)
-    return xp.where(x <= threshold, value, x)
+    return xp.where(x <= threshold, +value, x)  # the sign refuses what is no number
 
 
 def _softshrink(xp: Any, x: Any, /, lambd: float = 0.5) -> Any:

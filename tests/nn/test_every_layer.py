@@ -194,3 +194,34 @@ def test_what_is_no_array_is_refused_in_a_sentence(name):
             given = [wrong if i == place else x for i, x in enumerate(inputs)]
             with pytest.raises((gg.DTypeError, gg.ShapeError), match=r": |\. "):
                 layer(*given)
+
+
+# Settings that are numbers, and one that is a layer.
+SETTINGS = {
+    "ConstantPad1d": "value", "CosineEmbeddingLoss": "margin", "ELU": "alpha", "GLU": "axis",
+    "HingeEmbeddingLoss": "margin", "HuberLoss": "delta", "LayerNorm": "eps",
+    "LeakyReLU": "negative_slope", "MarginRankingLoss": "margin", "MultiMarginLoss": "margin",
+    "PReLU": "num_parameters init", "PoissonNLLLoss": "eps", "RReLU": "lower upper",
+    "RotaryEmbedding": "base", "SmoothL1Loss": "beta", "Softplus": "beta threshold",
+    "Threshold": "threshold value", "TransformerEncoder": "norm",
+    "TripletMarginLoss": "margin p eps", "Unflatten": "dim",
+}  # fmt: skip
+BESIDE = {
+    "ConstantPad1d": {"padding": 1}, "LayerNorm": {"normalized_shape": 4},
+    "PoissonNLLLoss": {"log_input": False}, "RotaryEmbedding": {"dim": 4},
+    "Threshold": {"threshold": 2.0, "value": 0.0},
+    "Unflatten": {"dim": 1, "unflattened_size": (2, 1)},
+    "TransformerEncoder": {"encoder_layer": nn.Identity(), "num_layers": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [(name, one) for name, some in SETTINGS.items() for one in some.split()]
+)
+def test_what_is_no_number_is_refused_in_a_sentence(name, setting):
+    inputs = [gg.tensor(array) for array in arrays_for(name)]
+    for wrong in ("foo", (1.0, 2.0, 3.0), object()):
+        with pytest.raises(
+            (gg.DTypeError, gg.ShapeError, gg.ArgumentError, ValueError), match=": "
+        ):
+            getattr(nn, name)(**BESIDE.get(name, {}) | {setting: wrong}).train()(*inputs)
