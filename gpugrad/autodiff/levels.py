@@ -22,8 +22,9 @@ from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import Tensor
 
 __all__ = [
-    "Level", "are_running", "as_before", "entered", "inside", "left", "running", "shared", "since",
-    "taken_out", "with_levels", "without_levels",
+    "Level", "are_running", "as_before", "entered", "has_level", "inside", "is_inside", "left",
+    "levels_with", "only", "outwards", "running", "shared", "taken_out", "with_levels",
+    "without_levels",
 ]  # fmt: skip
 
 
@@ -37,8 +38,8 @@ class Level:
 
     __slots__ = ("__weakref__", "number", "randomness", "shared", "size")
 
-    def __init__(self, size: int, randomness: str = "same") -> None:
-        self.number = next_serial()
+    def __init__(self, size: int, randomness: str = "same", number: int | None = None) -> None:
+        self.number = next_serial() if number is None else number
         self.size = size
         self.randomness = randomness
         self.shared: dict[Any, Tensor] = {}
@@ -72,11 +73,11 @@ def inside(own: Sequence[Level]) -> Iterator[None]:
 
 
 @contextmanager
-def since(serial: int) -> Iterator[None]:
-    """A block inside of those levels alone that run since a node was made."""
-    before = levels.get()
+def only(own: Sequence[Level], others: bool = False) -> Iterator[None]:
+    """A block inside of those running levels alone that are among some; or with all ``others``."""
+    before, numbers = levels.get(), [level.number for level in own]
     try:
-        levels.set(tuple([one for one in before if one.number > serial]))
+        levels.set(tuple([one for one in before if (one.number in numbers) != others]))
         yield
     finally:
         levels.set(before)
@@ -124,12 +125,17 @@ def shared(operand: Any) -> Any:
         return operand
     tensor = operand
     for level in levels.get():
-        if node.serial < level.number:
+        if not is_inside(node, level):
             if node not in level.shared:
                 parameters = {"level": level.number, "size": level.size}
                 level.shared[node] = _linked(SHARE, tensor, tensor._array, parameters)
             tensor = level.shared[node]
     return tensor
+
+
+def is_inside(node: Any, level: Level) -> bool:
+    """Whether a node was made inside of a level: its gradient has the hidden axis."""
+    return bool(getattr(node, "since", node.serial) > level.number)
 
 
 def entered(tensor: Tensor, level: int, axis: int, size: int) -> Tensor:
@@ -154,6 +160,17 @@ def taken_out(tensor: Tensor, level: int, axis: int, size: int) -> Tensor:
     return _linked(LEAVE, tensor, leave(tensor._array, level, axis, size), parameters)
 
 
+def levels_with(own: Sequence[Level], arrays: Sequence[Any]) -> list[Level]:
+    """Some levels and those of the hidden axes of raw arrays, in order."""
+    known = {level.number: level for level in own}
+    for array in arrays:
+        while isinstance(array, Batched):
+            number, array = array.level, array.array
+            if number not in known:
+                known[number] = Level(array.shape[0], number=number)
+    return [known[number] for number in sorted(known)]
+
+
 def has_level(array: Any, level: int) -> bool:
     """Whether an array has a hidden axis of a level."""
     while isinstance(array, Batched):
@@ -172,17 +189,27 @@ def _linked(op: Op, tensor: Tensor, array: Any, parameters: dict[str, Any]) -> T
     return Tensor(array, Node(op, (node,), (node,), None, xp, array.shape, array.dtype, parameters))
 
 
-def without_levels(x: Any, own: Sequence[Level]) -> Any:
-    """A Tensor or a raw array, whose hidden axes of some levels become the first of its own."""
+def without_levels(x: Any, own: Sequence[Level], axis: int = 0) -> Any:
+    """A Tensor or a raw array; hidden axes of some levels become its own, from ``axis`` on."""
     for level in reversed(own):
-        x = _leave_any(x, level.number, 0, level.size)
+        x = _leave_any(x, level.number, axis, level.size)
     return x
 
 
-def with_levels(x: Any, own: Sequence[Level]) -> Any:
+def with_levels(x: Any, own: Sequence[Level], axis: int = 0) -> Any:
     """The inverse of `without_levels`."""
     for level in own:
-        x = _enter_any(x, level.number, 0, level.size)
+        x = _enter_any(x, level.number, axis, level.size)
+    return x
+
+
+def outwards(x: Any, own: Sequence[Level], axis: int = 0) -> Any:
+    """As `without_levels`, inside of the levels, for what goes on there: see `taken_out`."""
+    if not isinstance(x, Tensor):
+        return without_levels(x, own, axis)
+    x = shared(x)
+    for level in reversed(own):
+        x = taken_out(x, level.number, axis, level.size)
     return x
 
 

@@ -12,39 +12,50 @@ derivatives of every order. Forward mode has a scan the same way.
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.checkpoint import arrays_of
-from gpugrad.autodiff.levels import Level, are_running, since, with_levels, without_levels
+from gpugrad.autodiff.levels import (
+    Level,
+    has_level,
+    is_inside,
+    levels_with,
+    only,
+    outwards,
+    running,
+    with_levels,
+    without_levels,
+)
 from gpugrad.autodiff.run import PLAIN, connect, inside_since
 from gpugrad.autodiff.scan import check_carry
-from gpugrad.backend.device import default_device, device_of
+from gpugrad.backend.device import default_device
 from gpugrad.backend.device import device as home
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.compiler import replay
-from gpugrad.compiler.loop import Loop
-from gpugrad.compiler.program import Program, Value
-from gpugrad.compiler.recorded import Recorded, array_of
-from gpugrad.compiler.tape import Tape
+from gpugrad.compiler.one_turn import (
+    Call,
+    Leaves,
+    Turn,
+    emitted,
+    is_number,
+    known,
+    node_of,
+    raw,
+    settled,
+)
 from gpugrad.engine import autocast
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.forward import push
 from gpugrad.engine.hooks import silenced
-from gpugrad.engine.modes import enable_grad, in_rules, recording, running_again
-from gpugrad.engine.node import next_serial
+from gpugrad.engine.modes import enable_grad, in_rules, levels, recording, running_again
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick, zeros
 from gpugrad.errors import CompileError
 from gpugrad.tensor import GRAPH_MODE, Tensor
 
 __all__ = ["scan"]
-
-Leaves = Sequence[Any]
-Call = Callable[[Leaves, Leaves], tuple[list[Any], list[Any]]]
 
 
 def scan(
@@ -64,11 +75,11 @@ def scan(
         ys, ys_structure = tree.flatten(y)
         return tree.flatten(after)[0], ys
 
-    slices = [_known(session, leaf, ()) for leaf in leaves]
-    turn, carries = _settled(session, call, carries, slices)
+    slices = [known(session, leaf, ()) for leaf in leaves]
+    turn, carries = settled(session, call, carries, slices)
     check_carry(tree.unflatten(own, turn.carries), tree.unflatten(own, turn.after), True)
     moving = _moving(turn, carries, slices) if recording.get() else None
-    results = _emitted(session, turn, carries, slices, count, reverse, moving is not None)
+    results = emitted(session, turn, carries, slices, count, reverse, moving is not None)
     if moving is not None:
         rule = _Rule(session, call, turn, moving, count, reverse, levels)
         results = rule.tensors(carries, slices, results)
@@ -83,142 +94,6 @@ def _like(leaf: Any, result: Any) -> Any:
         return result if isinstance(result, Tensor) else Tensor(result)
     array = result._array if isinstance(result, Tensor) else result
     return array.item() if namespace_of(leaf) is None and not array.ndim else array
-
-
-# One turn.
-
-
-class _Turn(NamedTuple):
-    """A turn that was recorded: what the function got and gave, and the tape."""
-
-    tape: Tape
-    start: int  # the serial number at which its graph begins
-    carries: list[Any]
-    slices: list[Any]
-    after: list[Any]
-    ys: list[Any]
-    outputs: list[Value]
-
-
-def _settled(session: Any, call: Call, carries: Leaves, slices: Leaves) -> tuple[_Turn, list[Any]]:
-    """A turn that gives carries of the kind that it gets, and the carries that it begins with."""
-    while True:
-        carries = [_known(session, leaf, slices) for leaf in carries]
-        turn = _turn(session, call, carries, slices)
-        alike = [_alike(*one) for one in zip(carries, turn.after)]
-        if all(a is b for a, b in zip(alike, carries)):
-            return turn, carries
-        carries = alike
-
-
-def _known(session: Any, leaf: Any, others: Leaves) -> Any:
-    """A leaf that records: a Tensor, an array or a number."""
-    xp = namespace_of(raw(leaf))
-    if are_running() or (xp is not None and xp.batched):
-        raise CompileError(
-            "compile: gg.vmap runs over the derivative of a scan that is outside of it. Put the "
-            "scan inside, as in gg.vmap(gg.grad(f))"
-        )
-    if isinstance(leaf, Tensor):
-        session.meet(leaf)
-        return leaf
-    if isinstance(leaf, Recorded):
-        return leaf
-    if isinstance(leaf, np.generic):
-        leaf = np.asarray(leaf)
-    elif namespace_of(leaf) is None:  # a number of Python, for now an array
-        home = next((device_of(array_of(raw(one))) for one in others), default_device())
-        return session.tape.capture(home.send(np.asarray(leaf))).item()
-    return session.tape.capture(leaf)
-
-
-def raw(leaf: Any) -> Any:
-    """The array of a leaf."""
-    return leaf._array if isinstance(leaf, Tensor) else leaf
-
-
-def _is_number(leaf: Any) -> bool:
-    return namespace_of(leaf) is None
-
-
-def _alike(before: Any, after: Any) -> Any:
-    """The carry to begin with, of the kind that a turn gives."""
-    if _is_number(before) and not _is_number(after):
-        array = raw(after)
-        before = before.on_device(device_of(array_of(array)), array.dtype)
-    if isinstance(after, Tensor) and not isinstance(before, Tensor):
-        return Tensor(before)
-    return before
-
-
-def _turn(session: Any, call: Call, carries: Leaves, slices: Leaves) -> _Turn:
-    """Call the function once, on a tape of its own."""
-    outer, start = session.tape, next_serial()
-    tape = session.tape = Tape(outer)
-    outer.has_inner = True
-    try:
-        given = [_entered(tape, leaf, False) for leaf in carries]
-        parts = [_entered(tape, leaf, True) for leaf in slices]
-        arrays = [*map(raw, (*given, *parts))]
-        with autocast.state_again(autocast.state()):  # a weight that is cast here is cast again
-            after, ys = call(given, parts)
-        if any(raw(leaf) is not array for leaf, array in zip((*given, *parts), arrays)):
-            raise tape.changes_in_place()
-        outputs = [_output(session, tape, leaf) for leaf in (*after, *ys)]
-    finally:
-        session.tape, outer.has_inner = outer, False
-    return _Turn(tape, start, given, parts, after, ys, outputs)
-
-
-def _entered(tape: Tape, leaf: Any, is_sliced: bool) -> Any:
-    """What the function gets for a leaf: its array, or a slice of it, as an input of the body."""
-    recorded = raw(leaf)
-    array = array_of(recorded)
-    if _is_number(recorded):
-        return tape.enter(np.asarray(array)).item()
-    array = array[0, ...] if is_sliced else array
-    entered = tape.enter(array.copy())  # in C's order, as in all turns
-    if not isinstance(leaf, Tensor):
-        return entered
-    moves = recording.get() and entered.dtype.kind in "fc"
-    if not moves or (is_sliced and leaf._node is None):
-        return Tensor(entered)
-    return connect(connect(Tensor(entered)))  # no leaf, which says other things if it is changed
-
-
-def _output(session: Any, tape: Tape, leaf: Any) -> Value:
-    """The value of a result of the body."""
-    value: Value = tape.lifted(_operand(_known(session, leaf, ())))
-    return value
-
-
-def _emitted(
-    session: Any, turn: _Turn, carries: Leaves, slices: Leaves, count: int, reverse: bool,
-    with_carries: bool,
-) -> list[Any]:  # fmt: skip
-    """Record the loop; the last carries, the ys and, if asked for, the carries of all turns."""
-    tape, outer = turn.tape, session.tape
-    given = tape.inputs
-    outputs = [*turn.outputs, *(given[: len(carries)] if with_carries else ())]
-    made = {value for step in tape.steps for value in step.results}.union(given, tape.constants)
-    used = dict.fromkeys([*(v for step in tape.steps for v in step.values()), *outputs])
-    foreign = [value for value in used if value not in made]
-    body = Program([*given, *foreign], tape.constants, tape.steps, outputs)
-    tape.is_open = False
-    loop = Loop(body, len(carries), len(slices), count, reverse)
-    operands = [_operand(leaf) for leaf in (*carries, *slices)]
-    operands += [tape.foreign[value] for value in foreign]
-    results = loop.turns(replay.build(body).run, [array_of(one) for one in operands])
-    made_by = outer.step("scan", operands, {"loop": loop}, results)
-    return list(made_by) if isinstance(made_by, tuple) else [made_by]
-
-
-def _operand(leaf: Any) -> Any:
-    """The array of a leaf, of a number as well: one of its own dtype, of whole numbers, too."""
-    array = raw(leaf)
-    if not _is_number(array):
-        return array
-    return array.on_device(default_device(), np.asarray(array_of(array)).dtype)
 
 
 # The graph.
@@ -238,12 +113,12 @@ class _Moving(NamedTuple):
     older: list[Any]
 
 
-def _moving(turn: _Turn, carries: Leaves, slices: Leaves) -> _Moving | None:
+def _moving(turn: Turn, carries: Leaves, slices: Leaves) -> _Moving | None:
     """What moves in a turn; None where nothing does."""
-    inputs = [*map(_node, turn.carries), *map(_node, turn.slices)]
+    inputs = [*map(node_of, turn.carries), *map(node_of, turn.slices)]
     stop = dict.fromkeys(node for node in inputs if node is not None)
-    moved = {own for own, leaf in zip(inputs, (*carries, *slices)) if _node(leaf) is not None}
-    after, ys = [*map(_node, turn.after)], [*map(_node, turn.ys)]
+    moved = {own for own, leaf in zip(inputs, (*carries, *slices)) if node_of(leaf) is not None}
+    after, ys = [*map(node_of, turn.after)], [*map(node_of, turn.ys)]
     behind = {
         root: inside_since([root], turn.start, stop) for root in (*after, *ys) if root is not None
     }
@@ -262,12 +137,12 @@ def _moving(turn: _Turn, carries: Leaves, slices: Leaves) -> _Moving | None:
         return None
     roots = [*(after[i] for i in moving), *(ys[i] for i in given)]
     found = inside_since([root for root in roots if root is not None], turn.start, stop)
-    sliced = [i for i, leaf in enumerate(slices) if _node(leaf) is not None]
+    sliced = [i for i, leaf in enumerate(slices) if node_of(leaf) is not None]
     return _Moving(moving, sliced, given, *found)
 
 
-def _node(leaf: Any) -> Any:
-    return leaf._node if isinstance(leaf, Tensor) else None
+# What the function got again, its carries and slices, and what it returned: the carries and ys.
+_Again = tuple[list[Any], list[Any], list[Any], list[Any]]
 
 
 def _again(xp: Any, *arrays: Any) -> Any:
@@ -277,15 +152,34 @@ def _again(xp: Any, *arrays: Any) -> Any:
 _again.__signature__ = inspect.signature(lambda xp, /, *arrays: None)  # type: ignore[attr-defined]
 
 
+def _mapped(convert: Callable[[Any], Any], whole: Any) -> Any:
+    """A tree with its leaves converted."""
+    leaves, structure = tree.flatten(whole)
+    return tree.unflatten(structure, map(convert, leaves))
+
+
+def _some(chosen: Sequence[bool], leaves: Leaves, convert: Callable[[Any], Any]) -> list[Any]:
+    """The leaves, with those converted that are chosen."""
+    return [convert(leaf) if own else leaf for own, leaf in zip(chosen, leaves)]
+
+
+def _is_batched(leaf: Any, own: Sequence[Level]) -> bool:
+    """Whether a leaf, or its gradient, has hidden axes of some levels."""
+    node = node_of(leaf)
+    return any(
+        has_level(raw(leaf), level.number) or (node is not None and is_inside(node, level))
+        for level in own
+    )
+
+
 class _Rule:
     """The derivative of a loop: a loop the other way."""
 
     def __init__(
-        self, session: Any, call: Call, turn: _Turn, moving: _Moving, count: int, reverse: bool,
+        self, session: Any, call: Call, turn: Turn, moving: _Moving, count: int, reverse: bool,
         levels: Sequence[Level],
     ) -> None:  # fmt: skip
         self.session = session
-        self.serial = next_serial()
         self.levels = levels
         self.call = call
         self.count = count
@@ -308,9 +202,14 @@ class _Rule:
         moving = [carries[i] for i in self.moving]
         sliced = [slices[i] for i in self.sliced]
         constants = [raw(slices[i]) for i in self.whole] + [stacks[i] for i in self.still]
-        parents = [*map(_node, moving), *map(_node, sliced), *self.older, *[None] * len(constants)]
+        parents = [
+            *map(node_of, moving),
+            *map(node_of, sliced),
+            *self.older,
+            *[None] * len(constants),
+        ]
         # What the rule does not read has its node in place of its array.
-        values = [raw(leaf) if _node(leaf) is None else _node(leaf) for leaf in moving]
+        values = [raw(leaf) if node_of(leaf) is None else node_of(leaf) for leaf in moving]
         values += [*map(raw, sliced), *arrays_of(self.inside, self.older), *constants]
         self.inside = []
         ys = (*results[:first], *(stacks[i] for i in self.moving))
@@ -334,9 +233,9 @@ class _Rule:
             "stacks": {n: one for n, one in enumerate(g[first:]) if one is not None},
         }
 
-        def turn(carry: Any, part: Any) -> Any:
+        def turn(done: _Again, carry: Any, part: Any, _: Any) -> Any:
             ds, totals = carry
-            d_carries, d_slices, d_older = self.pulled(xp, ds, part, reached, in_graph)
+            d_carries, d_slices, d_older = self.pulled(xp, done, ds, part["ys"], reached, in_graph)
             d_carries = [
                 d + part["stacks"][n] if n in part["stacks"] else d for n, d in enumerate(d_carries)
             ]
@@ -346,18 +245,7 @@ class _Rule:
             ]
             return (d_carries, totals), d_slices
 
-        leaves, structure = tree.flatten(parts)
-        with since(self.serial):
-            (ds, totals), d_slices = scan(
-                self.session,
-                turn,
-                (start, totals),
-                leaves,
-                structure,
-                self.count,
-                not self.reverse,
-                self.levels,
-            )
+        (ds, totals), d_slices = self.turns(turn, (start, totals), parts, not self.reverse)
         rest = dict(zip(reached, map(with_levels, totals, levels)))
         constants = len(values) - sums - len(self.older)
         return [*ds, *d_slices, *(rest.get(node) for node in self.older), *[None] * constants]
@@ -371,32 +259,69 @@ class _Rule:
         parts = self.parts(y, values, True) | {
             "tangents": {i: t for i, t in sliced if t is not None}
         }
-        older = {n: t for n, t in zip(self.older, tangents[sums:]) if t is not None}
-        is_recorded = any(_node(one) is not None for one in (*tangents, *values, *y))
+        pairs = [(n, t) for n, t in zip(self.older, tangents[sums:]) if t is not None]
+        reached, older = [n for n, _ in pairs], [t for _, t in pairs]
+        is_recorded = any(node_of(one) is not None for one in (*tangents, *values, *y))
         graph = GRAPH_MODE if is_recorded else PLAIN
 
-        def turn(ts: Any, part: Any) -> Any:
-            carries, slices, after, ys = self.again(part)
-            known = older | {_node(carries[i]): t for i, t in zip(self.moving, ts)}
-            known |= {_node(slices[i]): t for i, t in part["tangents"].items()}
+        def turn(done: _Again, ts: Any, part: Any, older: Any) -> Any:
+            carries, slices, after, ys = done
+            known = dict(zip(reached, older)) | {
+                node_of(carries[i]): t for i, t in zip(self.moving, ts)
+            }
+            known |= {node_of(slices[i]): t for i, t in part["tangents"].items()}
             leaves = [*(after[i] for i in self.moving), *(ys[i] for i in self.given)]
-            pushed = push(known, [*map(_node, leaves)], graph)
+            pushed = push(known, [*map(node_of, leaves)], graph)
             results = [
                 xp.zeros_like(leaf.detach()) if t is None else t for leaf, t in zip(leaves, pushed)
             ]
             return results[:first], (results[first:], ts)
 
-        leaves, structure = tree.flatten(parts)
-        with since(self.serial):
-            ts, (d_ys, stacks) = scan(
-                self.session, turn, start, leaves, structure, self.count, self.reverse, self.levels
-            )
+        ts, (d_ys, stacks) = self.turns(turn, start, parts, self.reverse, older)
         results: list[Any] = [None] * (len(y) - first)
         for i, t in zip(self.moving, ts):
             results[i] = t
         for i, t in zip(self.given, d_ys):
             results[first + len(self.still) + i] = t
         return results + stacks
+
+    def turns(
+        self, turn: Any, start: Any, parts: Any, reverse: bool, fixed: Leaves = ()
+    ) -> tuple[Any, Any]:
+        """A scan of ``turn(self.again(part), carry, part, fixed)``.
+
+        Levels of `vmap` that run over the derivative alone are left outside of the loop. Each turn
+        runs again without them, and then enters levels that are younger than its graph, in which
+        the gradient of what all elements share is a sum.
+        """
+        leaves, structure = tree.flatten(parts)
+        with only(self.levels, others=True):
+            arrays = [*map(raw, (*tree.flatten(start)[0], *leaves, *fixed))]
+            newer = [
+                level
+                for level in levels_with(levels.get(), arrays)
+                if level.number not in [one.number for one in self.levels]
+            ]
+            moves, fixed_moves = ([_is_batched(x, newer) for x in part] for part in (leaves, fixed))
+            start = _mapped(partial(outwards, own=newer), start)
+            leaves = _some(moves, leaves, partial(outwards, own=newer, axis=1))
+            fixed = _some(fixed_moves, fixed, partial(outwards, own=newer))
+
+            def whole(carry: Any, part: Any) -> Any:
+                done = self.again(part)
+                with ExitStack() as stack:
+                    own = [stack.enter_context(running(level.size)) for level in newer]
+                    into = partial(with_levels, own=own)
+                    part = tree.unflatten(structure, _some(moves, tree.flatten(part)[0], into))
+                    result = turn(done, _mapped(into, carry), part, _some(fixed_moves, fixed, into))
+                    return _mapped(partial(outwards, own=own), result)
+
+            with only(()):
+                last, ys = scan(
+                    self.session, whole, start, leaves, structure, self.count, reverse, self.levels
+                )
+            into = partial(with_levels, own=newer)
+            return _mapped(into, last), _mapped(partial(into, axis=1), ys)
 
     def parts(self, y: Any, values: Any, in_graph: bool) -> dict[str, Any]:
         """The carries and slices of all turns, by their numbers."""
@@ -411,10 +336,11 @@ class _Rule:
         slices = dict(zip(self.sliced, values[first:])) | dict(zip(self.whole, constants))
         return {"carries": carries, "slices": slices}
 
-    def again(self, part: Any) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+    def again(self, part: Any) -> _Again:
         """Call the function on a turn's carries and slices; these, and what it returns."""
         kinds = zip(self.kinds, (part["carries"], part["slices"]), (self.moving, self.sliced))
-        with _running_again(), home(self.device), autocast.state_again(self.autocast):
+        again = only(self.levels), _running_again()
+        with again[0], again[1], home(self.device), autocast.state_again(self.autocast):
             carries, slices = (
                 [_as_kind(own[i], leaves[i], i in moves) for i in range(len(own))]
                 for own, leaves, moves in kinds
@@ -422,21 +348,22 @@ class _Rule:
             return carries, slices, *self.call(carries, slices)
 
     def pulled(
-        self, xp: Any, ds: list[Any], part: Any, reached: list[Any], in_graph: bool
-    ) -> tuple[list[Any], list[Any], list[Any]]:
+        self, xp: Any, done: _Again, ds: list[Any], d_ys: dict[int, Any], reached: list[Any],
+        in_graph: bool,
+    ) -> tuple[list[Any], list[Any], list[Any]]:  # fmt: skip
         """The gradients of a turn's carries and slices, and of the nodes outside."""
-        carries, slices, after, ys = self.again(part)
+        carries, slices, after, ys = done
         pairs = [(after[i], d) for i, d in zip(self.moving, ds)]
-        pairs += [(ys[i], d) for i, d in part["ys"].items()]
-        seeds = [(_node(leaf), d) for leaf, d in pairs if _node(leaf) is not None]
+        pairs += [(ys[i], d) for i, d in d_ys.items()]
+        seeds = [(node_of(leaf), d) for leaf, d in pairs if node_of(leaf) is not None]
         inputs = [carries[i] for i in self.moving], [slices[i] for i in self.sliced]
-        targets = dict.fromkeys([*map(_node, (*inputs[0], *inputs[1])), *reached])
+        targets = dict.fromkeys([*map(node_of, (*inputs[0], *inputs[1])), *reached])
         graph = GRAPH_MODE if in_graph else None
         with silenced():
             gradients = run_backward(seeds, retain_graph=True, graph=graph, targets=targets)
 
         def of(leaf: Any) -> Any:
-            found = gradients.get(_node(leaf))
+            found = gradients.get(node_of(leaf))
             return xp.zeros_like(leaf if in_graph else raw(leaf)) if found is None else found
 
         return (
@@ -468,7 +395,7 @@ def _outside(node: Any, levels: Sequence[Level]) -> ShapeDtype:
 
 
 def _kind(leaf: Any) -> str:
-    return "tensor" if isinstance(leaf, Tensor) else "number" if _is_number(leaf) else "array"
+    return "tensor" if isinstance(leaf, Tensor) else "number" if is_number(leaf) else "array"
 
 
 def _as_kind(kind: str, leaf: Any, moves: bool) -> Any:

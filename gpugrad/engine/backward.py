@@ -24,7 +24,7 @@ from gpugrad.engine.modes import Observers, enable_grad, in_rules, recording, wa
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.ones import freed, own, past_ones
 from gpugrad.engine.op import Op
-from gpugrad.engine.outputs import OutputGrads, OutputsNode, ShapeDtype, pick
+from gpugrad.engine.outputs import OutputGrads, OutputsNode, ShapeDtype, pick_again
 from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.engine.residuals import residual_nodes
 from gpugrad.engine.support import carry, hand_over, matters_to_any, nonzero
@@ -68,7 +68,7 @@ class GraphMode(NamedTuple):
         if isinstance(node, OutputsNode):
             return values, tuple(
                 [
-                    one if isinstance(one, ShapeDtype) else wrap(one, pick(node, index, one))
+                    one if isinstance(one, ShapeDtype) else wrap(one, pick_again(node, index, one))
                     for index, one in enumerate(y)
                 ]
             )
@@ -126,6 +126,8 @@ def run_backward(
     if not seeds:
         return {}
     start = seeds[0][1] if graph is None else seeds[0][1].data
+    if len(seeds) > 1 and graph is None:  # of batched ones, whose namespace takes all others
+        start = next((g for _, g in seeds if namespace_of(g).batched), start)
     watch = watching()
     xp = namespace_of(start)
     if xp.alone and not has_moved():
@@ -143,7 +145,7 @@ def _walk_from(
 ) -> dict[Any, Any]:  # fmt: skip
     """Begin the walk at the seeds, where the current device and the observer are set.
 
-    ``xp`` is the namespace of the first seed.
+    ``xp`` is the namespace of the seeds.
     """
     wanted, lent = None, 0
     walk: Callable[..., dict[Any, Any]] = _walk if graph is None else _walk_recorded

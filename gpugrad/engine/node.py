@@ -35,14 +35,15 @@ class Node:
     ``leaf`` is the serial number of the one leaf that it was computed from, 0 where there may be
     several.
 
-    ``name``, ``hooks``, ``where`` (the line of the user's code that called the operation) and
-    ``tensor`` (a weak reference to a tensor over the same memory, where the output is a view) are
-    unset on most nodes.
+    ``name``, ``hooks``, ``where`` (the line of the user's code that called the operation),
+    ``tensor`` (a weak reference to a tensor over the same memory, where the output is a view) and
+    ``since`` are unset on most nodes. A recorded walk makes nodes for outputs and residuals of
+    others: ``since`` has the serial number of these, which stand outside of what began later.
     """
 
     __slots__ = (
         "__weakref__", "dtype", "hooks", "leaf", "name", "op", "parameters", "parents", "serial",
-        "shape", "tensor", "values", "where", "xp", "y",
+        "shape", "since", "tensor", "values", "where", "xp", "y",
     )  # fmt: skip
 
     def __init__(

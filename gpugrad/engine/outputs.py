@@ -10,7 +10,7 @@ from typing import Any, Self
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
 
-__all__ = ["PICK", "OutputGrads", "OutputsNode", "ShapeDtype", "pick", "zeros"]
+__all__ = ["PICK", "OutputGrads", "OutputsNode", "ShapeDtype", "pick", "pick_again", "zeros"]
 
 
 class ShapeDtype:
@@ -96,6 +96,13 @@ PICK = Op(
     chooses=True,
     doc="One output of an operation that has several.",
 )
+
+
+def pick_again(whole: OutputsNode, index: int, y: Any) -> Node:
+    """As `pick`, for a recorded walk: as much outside of anything as the operation is."""
+    made: Any = pick(whole, index, y)
+    made.since = getattr(whole, "since", whole.serial)
+    return made
 
 
 def pick(whole: OutputsNode, index: int, y: Any) -> Node:

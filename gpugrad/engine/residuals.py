@@ -35,4 +35,6 @@ def _node(node: Any, source: Op, residual: Any) -> Node | None:
     shape, dtype = residual.shape, residual.dtype
     entry = source.over_complex() if dtype.kind == "c" else source
     values = node.values[: len(parents)]
-    return Node(entry, parents, values, residual, node.xp, shape, dtype, parameters)
+    made: Any = Node(entry, parents, values, residual, node.xp, shape, dtype, parameters)
+    made.since = getattr(node, "since", node.serial)
+    return made

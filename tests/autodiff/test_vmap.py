@@ -469,3 +469,18 @@ def test_tangents_that_are_zero_by_choice_come_out_of_a_batch(device, monkeypatc
     x = gg.tensor([[4.0, -1.0], [0.0, 1.0]], device=device)
     _, tangent = gg.jvp(lambda x: gg.vmap(f)(x), (x,), (gg.ones_like(x),))
     assert tangent.tolist() == [[0.25, 0.0], [0.0, 0.5]]
+
+
+@pytest.mark.parametrize("axes", [(None, 0), (0, None), (0, 0)])
+def test_a_pull_back_takes_batched_cotangents_beside_others(axes):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 3))
+    seeds = [
+        rng.normal(size=shape if axis is None else (4, *shape))
+        for axis, shape in zip(axes, ((3,), (3, 3)))
+    ]
+    _, pull = gg.vjp(lambda x: tuple(gg.linalg.eigh(x @ x.T)), x)
+    got = gg.vmap(lambda *each: pull(each), in_axes=axes)(*seeds)
+    for i in range(4):
+        own = [seed if axis is None else seed[i] for axis, seed in zip(axes, seeds)]
+        np.testing.assert_allclose(got[0][i], pull(tuple(own))[0], rtol=1e-10)

@@ -170,15 +170,6 @@ def test_over_a_batch_a_scan_is_a_loop_of_the_program(by_numpy):
         np.testing.assert_allclose(compiled(batch).numpy(), expected)
 
 
-def test_the_derivative_of_a_scan_outside_of_vmap_is_refused():
-    def f(x):
-        _, pull = gg.vjp(lambda x: gg.scan(lambda c, _: (gg.sin(c), None), x, length=4)[0], x)
-        return gg.vmap(lambda g: pull(g)[0])(gg.eye(3, dtype=x.dtype))
-
-    with pytest.raises(gg.CompileError, match="Put the scan inside, as in"):
-        gg.compile(f)(inputs(gg.backend.Device("cpu"))[0][0])
-
-
 def test_a_turn_runs_again_as_it_ran(device, by_numpy):
     """In the block's half precision, after which the backward pass begins."""
     rng = np.random.default_rng(0)

@@ -127,3 +127,62 @@ def test_batched_loops_in_c():
     for _ in range(2):
         np.testing.assert_allclose(compiled(w, x).numpy(), expected, rtol=1e-10, atol=1e-12)
     assert "0 NumPy steps" in compiled.report()
+
+
+def pulled(f, x, w):
+    """Pull-backs of a derivative, of a batch of cotangents."""
+    _, pull = gg.vjp(gg.grad(f, argnums=(0, 1)), x, w)
+    xs, ws = pairs(2, 5)
+    return gg.vmap(lambda a, b: pull((a, b)))(xs, ws)
+
+
+def pulled_by_what_is_shared(f, x, w):
+    """Of two levels, by an argument and not by what comes from outside."""
+    _, pull = gg.vjp(lambda x: f(x, w * 2.0), x)
+    return gg.vmap(gg.vmap(pull))(gg.asarray(np.arange(6.0).reshape(2, 3)))
+
+
+def pushed(f, x, w):
+    _, push = gg.linearize(f, x, w)
+    return gg.vmap(push)(*pairs(2, 5))
+
+
+OUTSIDE = {
+    "pulled": pulled,
+    "shared": pulled_by_what_is_shared,
+    "pushed": pushed,
+    "of each": lambda f, x, w: gg.vmap(lambda one: pulled(f, one, w))(gg.stack([x, x * 0.5])),
+    "derived": lambda f, x, w: gg.grad(
+        lambda x, w: sum((d * d).sum() for d in pulled(f, x, w)), argnums=(0, 1)
+    )(x, w),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("way", OUTSIDE)
+def test_batches_over_the_derivative_of_a_loop_outside(way, name, by_numpy):
+    f, of = CASES[name], OUTSIDE[way]
+    x, w = (one[0] for one in pairs(1))
+    compiled = gg.compile(lambda x, w: of(lambda x, w: f(gg.scan, x, w), x, w))
+    expected = of(lambda x, w: f(by_hand, x, w), x, w)
+    for _ in range(2):
+        for got, one in zip(values(compiled(x, w)), values(expected), strict=True):
+            np.testing.assert_allclose(got, one, rtol=1e-9, atol=1e-9)
+    scans = [step for one in programs(compiled) for step in one.steps if step.name == "scan"]
+    assert 0 < len(scans) < 40 or (way, name) == ("derived", "unused")
+
+
+def test_a_jacobian_of_a_loop_is_a_loop_of_all_rows(by_numpy):
+    x, w = (one[0] for one in pairs(1))
+
+    def f(scan, x):
+        return scan(lambda h, one: (gg.tanh(h @ w + one), h), x[0], x)[1]
+
+    counts = []
+    for rows in (x[:2], x):
+        compiled = gg.compile(gg.jacobian(lambda x: f(gg.scan, x), mode="reverse"))
+        expected = gg.jacobian(lambda x: f(by_hand, x))(rows).numpy()
+        np.testing.assert_allclose(compiled(rows).numpy(), expected, rtol=1e-10, atol=1e-12)
+        steps = [step for one in programs(compiled) for step in one.steps]
+        counts.append(sum(step.name == "scan" for step in steps))
+    assert counts == [2, 2]
