@@ -1,4 +1,6 @@
-"""Convolutions of arrays in host memory, as products of matrices. Imports precision and windows.
+"""Convolutions of arrays in host memory, as products of matrices.
+
+Imports depthwise, precision, threads and windows.
 
 A product wants the elements under a window side by side. In memory with the channels last those
 along one axis are so already: the windows that slide along it are matrices that overlap, one for
@@ -22,6 +24,7 @@ from gpugrad.backend.depthwise import (
     is_depthwise,
 )
 from gpugrad.backend.precision import HALF, SINGLE
+from gpugrad.backend.threads import share, thread_count
 from gpugrad.backend.windows import Block, Windows, blocks, clipped
 
 __all__ = ["convolution", "convolution_transpose", "convolution_weight"]
@@ -94,11 +97,19 @@ def convolution_weight(
     if x.size and g.size:
         layout = _layout(x, windows, groups)
         moved = g.transpose(layout.order)
-        for block in layout.blocks:
+
+        def products(block: Block) -> Any:
             rows = _gathered(x, layout, block, wide)
             part = moved[layout.place(block)]
             part = part.reshape((rows.shape[1], -1, groups, outputs)).transpose(2, 0, 1, 3)
-            _add_products(total, rows.swapaxes(-1, -2), part.astype(wide, copy=False))
+            return _sum_of_products(rows.swapaxes(-1, -2), part.astype(wide, copy=False))
+
+        together, count = thread_count(), len(layout.blocks)
+        each = _multiplications(x, windows, outputs) / count
+        for start in range(0, count, together):
+            some = layout.blocks[start : start + together]
+            for part in share(products, some, len(some) * each):
+                total += part
     d = total.reshape((groups, *kernel, inputs, outputs))
     d = np.moveaxis(d, (-1, -2), (1, 2)).reshape((groups * outputs, inputs, *kernel))
     return d.astype(dtype, order="C", copy=False)
@@ -137,6 +148,12 @@ def _layout(x: Any, windows: Windows, groups: int) -> _Layout:
     each = channels * math.prod(counts) * windows.elements
     parts = blocks(windows, samples, sizes, each, limit)
     return _Layout(windows, groups, False, (0, 2, *axes, 1), parts)
+
+
+def _multiplications(x: Any, windows: Windows, outputs: int) -> int:
+    """Those of the products, with so many outputs of a group."""
+    counts = windows.counts(x.shape[2:])
+    return math.prod((*x.shape[:2], *counts, windows.elements, outputs))
 
 
 def _gathered(x: Any, layout: _Layout, block: Block, dtype: Any) -> Any:
@@ -228,11 +245,14 @@ def _convolved(x: Any, matrix: Any, windows: Windows, groups: int) -> Any:
     layout = _layout(x, windows, groups)
     y = _empty(shape, layout.order, dtype)
     moved = y.transpose(layout.order)
-    for block in layout.blocks:
+
+    def convolve(block: Block) -> None:
         rows = _gathered(x, layout, block, dtype)
         to = moved[layout.place(block)]
         to = to.reshape((*rows.shape[1:3], groups, matrix.shape[2])).transpose(2, 0, 1, 3)
         np.matmul(rows, matrix[:, None], out=to)
+
+    share(convolve, layout.blocks, _multiplications(x, windows, matrix.shape[2]))
     return y
 
 
@@ -283,14 +303,21 @@ def _scattered(x: Any, matrix: Any, windows: Windows, size: Sizes, groups: int) 
     limit = min(CACHE, max(2 * x.size, CACHE // 4))
     to = y.transpose(order).reshape((size[0], samples, *size[1:], groups, inputs))
     moved = x.transpose(order)
-    for block in blocks(windows, samples, size, each, limit):
-        part = moved[block.rows, block.samples]
-        rows = part.reshape((-1, groups, matrix.shape[1])).transpose(1, 0, 2)
-        shares = np.matmul(rows, matrix).reshape(
-            (groups, *part.shape[:-1], *windows.kernel, inputs)
-        )
-        shares = np.moveaxis(shares, 0, -2)  # (first, samples, ..., *kernel, groups, inputs)
-        _add_shares(to[:, block.samples], shares, windows, block.rows.start)
+
+    def scatter(parts: list[Block]) -> None:
+        for block in parts:
+            part = moved[block.rows, block.samples]
+            rows = part.reshape((-1, groups, matrix.shape[1])).transpose(1, 0, 2)
+            shares = np.matmul(rows, matrix).reshape(
+                (groups, *part.shape[:-1], *windows.kernel, inputs)
+            )
+            shares = np.moveaxis(shares, 0, -2)  # (first, samples, ..., *kernel, groups, inputs)
+            _add_shares(to[:, block.samples], shares, windows, block.rows.start)
+
+    each_block = blocks(windows, samples, size, each, limit)
+    by_samples = itertools.groupby(each_block, lambda block: block.samples.start)
+    # Windows of one sample may overlap.
+    share(scatter, [[*parts] for _, parts in by_samples], samples * each * matrix.shape[1])
     return y
 
 
@@ -309,16 +336,18 @@ def _add_shares(to: Any, shares: Any, windows: Windows, row: int) -> None:
             )
         ]
         source, place = ([cut[i] for cut in cuts] for i in range(2))
-        share = shares[(source[0], slice(None), *source[1:], *offset)]
-        to[(place[0], slice(None), *place[1:])] += share
+        own = shares[(source[0], slice(None), *source[1:], *offset)]
+        to[(place[0], slice(None), *place[1:])] += own
 
 
-def _add_products(total: Any, a: Any, b: Any) -> None:
-    """Add the sums of products of stacks of matrices (groups, matrices, ...) to (groups, ...)."""
+def _sum_of_products(a: Any, b: Any) -> Any:
+    """The sums of products of stacks of matrices (groups, matrices, ...)."""
     if a.shape[1] == 1:
-        total += np.matmul(a[:, 0], b[:, 0])
-    elif total.size * a.shape[1] <= FEW_SUMS:
-        total += np.add.reduce(np.matmul(a, b), 1)
-    else:
-        for index in range(a.shape[1]):
-            total += np.matmul(a[:, index], b[:, index])
+        return np.matmul(a[:, 0], b[:, 0])
+    groups, matrices, rows, _ = a.shape
+    if groups * matrices * rows * b.shape[-1] <= FEW_SUMS:
+        return np.add.reduce(np.matmul(a, b), 1)
+    total = np.matmul(a[:, 0], b[:, 0])
+    for index in range(1, matrices):
+        total += np.matmul(a[:, index], b[:, index])
+    return total

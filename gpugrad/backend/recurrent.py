@@ -1,4 +1,6 @@
-"""An LSTM over arrays in host memory. Imports aligned, namespace and precision.
+"""An LSTM over arrays in host memory.
+
+Imports aligned, namespace, precision and threads.
 
 The gates of a step lie in memory as (gates, batch, hidden), so that each is one run of memory, and
 all of them one argument of a function; what a step writes stays in the cache for the next. Its
@@ -6,15 +8,20 @@ product is one for the state, the input and the bias, which lie side by side. In
 gradients of all weights are one product over all steps.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gpugrad.backend.aligned import aligned
 from gpugrad.backend.namespace import FORMULAS, namespace_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
+from gpugrad.backend.threads import SMALL, with_small_products
 
 __all__ = ["lstm_layer", "lstm_layer_vjp"]
+
+R = TypeVar("R")
 
 _HALVES = {dtype: np.full((), 0.5, dtype) for dtype in (SINGLE, DOUBLE)}
 # The gates i, f, g and o as they are kept: tanh first, so that the sigmoids are side by side, and
@@ -50,17 +57,27 @@ def lstm_layer(
         results: tuple[tuple[Any, Any], Any] = FORMULAS["lstm_layer"](namespace_of(x), *operands)
         return results
     (length, batch, _), hidden, dtype = x.shape, h.shape[1], x.dtype
-    half = _HALVES[dtype]
     weight = _by_gate(_joined(weight_hh, weight_ih, bias), _AS_KEPT)
-    weight[1:] *= half  # sigmoid(x) = (1 + tanh(x / 2)) / 2
+    weight[1:] *= _HALVES[dtype]  # sigmoid(x) = (1 + tanh(x / 2)) / 2
     weight = _copied(weight.transpose((0, 2, 1)))
     rows = _rows_of_steps(length + 1, x, h, bias is not None)
     kept = aligned((length, 4, batch, hidden), dtype)
     after_h, after_c = (aligned((length, batch, hidden), dtype) for _ in range(2))
-    share, old_h, old_c = aligned((batch, hidden), dtype), h, c
     gone = [None] * length if mask is None else ~mask
     gates, states = (kept[:, gate] for gate in range(4)), rows[1:, :, :hidden]
     steps = zip(rows, kept, kept[:, 1:], *gates, after_h, after_c, states, gone)
+    _run(batch * weight[0].size, partial(_lstm_forward, steps, weight, h, c))
+    return (after_h, after_c), kept.transpose((0, 2, 1, 3))
+
+
+def _run(multiplications: int, steps: Callable[[], R]) -> R:
+    """Make the steps, each with a product of so many multiplications for each gate."""
+    return with_small_products(steps) if multiplications < SMALL else steps()
+
+
+def _lstm_forward(steps: Any, weight: Any, old_h: Any, old_c: Any) -> None:
+    """Fill in the gates and states of all steps."""
+    half, share = _HALVES[weight.dtype], aligned(old_h.shape, weight.dtype)
     for row, product, sigmoid, g, i, f, o, new_h, new_c, state, passes in steps:
         np.tanh(np.matmul(row, weight, product), product)
         np.multiply(sigmoid, half, sigmoid)
@@ -75,7 +92,6 @@ def lstm_layer(
             np.copyto(new_c, old_c, where=passes)
         state[...] = old_h = new_h
         old_c = new_c
-    return (after_h, after_c), kept.transpose((0, 2, 1, 3))
 
 
 def _joined(weight_hh: Any, weight_ih: Any, bias: Any) -> Any:
@@ -108,7 +124,8 @@ def lstm_layer_vjp(
         )  # fmt: skip
     hidden, inputs = h.shape[1], x.shape[2]
     weight = _by_gate(weight_hh, _AS_KEPT).reshape(weight_hh.shape)
-    d, d_h, d_c = _lstm_back(gs, c, weight, mask, after[1], kept)
+    back = partial(_lstm_back, gs, c, weight, mask, after[1], kept)
+    d, d_h, d_c = _run(len(h) * weight.size, back)
     d_x = d_ih = d_hh = d_bias = None
     if needs[0]:
         weight = _by_gate(weight_ih, _AS_KEPT).reshape(weight_ih.shape)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from math import prod
 
+from gpugrad.backend.blas import Blas
 from gpugrad.codegen.operations import c_type
 from gpugrad.compiler import products
-from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_functions import Function, Scratch, part_text, parts_of, shared_text
 from gpugrad.compiler.c_items import function_of_lines
 from gpugrad.compiler.items import Array, Product

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpugrad.backend.blas import Blas
 from gpugrad.codegen import host_math
 from gpugrad.compiler.arena import plan_memory
-from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_functions import SHARE, Function, Scratch
 from gpugrad.compiler.c_head import HEAD, OBJECTS, without_headers
 from gpugrad.compiler.c_items import (

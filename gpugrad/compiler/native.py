@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpugrad.backend.blas import blas
 from gpugrad.backend.reuse import LARGE, empty
 from gpugrad.compiler import products
-from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
 from gpugrad.compiler.c_source import OUT_OF_RANGE, Piece, Source, write
 from gpugrad.compiler.c_steps import computes

@@ -1,4 +1,4 @@
-"""How many threads a program in C has, and the library that has them. Imports c_compiler, blas.
+"""The library whose threads run the loops of programs in C. Imports c_compiler.
 
 Large loops are cut into parts whose number depends on their shapes alone, so that sums are the same
 with any number of threads. A library of fixed source, compiled once and kept beside the programs,
@@ -6,42 +6,14 @@ has helpers that take parts; where it does not compile (no POSIX threads) loops 
 """
 
 import ctypes
-import os
 from functools import cache
 from importlib.resources import files
 
-from gpugrad.compiler.blas import blas
+from gpugrad.backend.threads import thread_count
 from gpugrad.compiler.c_compiler import load
 from gpugrad.errors import CompileError
 
-__all__ = ["set_threads", "share_address", "thread_count"]
-
-
-def thread_count() -> int:
-    """The number of threads that a loop may take.
-
-    $GPUGRAD_NUM_THREADS, else what NumPy's BLAS has, or $OMP_NUM_THREADS where it does not tell,
-    but no more than there are processors for this process. CompileError for a number that is none.
-    """
-    asked = os.environ.get("GPUGRAD_NUM_THREADS", "").strip()
-    if asked:
-        if not (asked.isdecimal() and int(asked)):
-            raise CompileError(
-                f"compile: GPUGRAD_NUM_THREADS is {asked!r}: set it to a number of threads, from 1"
-            )
-        return int(asked)
-    library = blas()
-    own = library.threads() if library is not None else 0
-    if not own:
-        known = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-        own = int(known) if known.isdecimal() else 0
-    return min(own or _processors(), _processors())
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+__all__ = ["set_threads", "share_address"]
 
 
 def share_address() -> int:

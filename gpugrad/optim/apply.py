@@ -11,7 +11,6 @@ changed nothing or is done. Half precisions are updated in float32: their states
 and so are their master weights, if they have any, from which the parameter is rounded.
 """
 
-import os
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter, is_, setitem
@@ -21,6 +20,7 @@ import numpy as np
 
 from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.threads import thread_count
 from gpugrad.engine import versions
 from gpugrad.engine.windows import Window
 from gpugrad.optim.flat import run_of
@@ -382,17 +382,6 @@ def update_half(
     p[...] = wide.astype(p.dtype)
 
 
-def threads() -> int:
-    """The number of threads for an update: at most two, since more are bound by memory.
-
-    On a machine with two cores, an SGD step with momentum on 4096 x 4096 float32 numbers took
-    11 ms with two threads and 18 ms with one. OMP_NUM_THREADS=1 limits them to one here too.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(2, cores or 1, int(asked) if asked.isdigit() and int(asked) else 2)
-
-
 def takes(rule: Rule, names: tuple[str, ...], scratch: int, values: Numbers) -> bool:
     """Whether the rule can be recorded, so that a step is a list of calls."""
     return recorded(rule, len(names) - (MASTER in names), scratch, are_there(values)) is not None
@@ -422,8 +411,12 @@ class Plan:
             self.skip.undo += undo
 
     def run(self, memories: list[Memory]) -> None:
-        """Make the step; ``memories`` has the scratch memory of each thread."""
-        if len(self.jobs) >= 3 and threads() > 1:
+        """Make the step; ``memories`` has the scratch memory of each thread.
+
+        It takes two threads at most, since more are bound by memory: on two cores a step of SGD
+        with momentum on 4096 x 4096 float32 numbers took 11 ms with two threads, 18 ms with one.
+        """
+        if len(self.jobs) >= 3 and thread_count() > 1:
             self._run_on_two(memories)
             return
         for job in self.jobs:

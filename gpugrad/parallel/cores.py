@@ -1,4 +1,4 @@
-"""How many threads each of the processes on a machine takes. Imports errors, compiler's blas.
+"""How many threads each of the processes on a machine takes. Imports backend.
 
 Each process would give BLAS a thread for every core, and the threads of several processes would
 wait for each other: two processes on two cores take eight times as long for a step.
@@ -11,15 +11,10 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from gpugrad.compiler.blas import limit_threads
+from gpugrad.backend.blas import limit_threads
+from gpugrad.backend.threads import VARIABLES
 
-__all__ = ["VARIABLES", "own_cores", "own_share", "share_cores"]
-
-# By each of these a user says himself how many threads there are to be.
-VARIABLES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-)  # fmt: skip
+__all__ = ["own_cores", "own_share", "share_cores"]
 
 
 def share_cores(watch: Any) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from programs import Writer
 
+from gpugrad.backend.threads import thread_count
 from gpugrad.compiler import c_functions, native, threads
 from gpugrad.compiler.c_compiler import find_compiler
-from gpugrad.errors import CompileError
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
 
@@ -22,7 +22,7 @@ def small_parts(monkeypatch):
     monkeypatch.setenv("GPUGRAD_NUM_THREADS", "3")
     yield
     monkeypatch.undo()
-    threads.set_threads(threads.thread_count())
+    threads.set_threads(thread_count())
 
 
 def program(shape, dtype="f"):
@@ -117,21 +117,6 @@ def test_threads_of_python_that_run_loops_at_once():
     for one in workers:
         one.join()
     assert not wrong
-
-
-def test_how_many_threads_there_are(monkeypatch):
-    assert threads.thread_count() == 3
-    for wrong in ("many", "0", "-2", "1.5"):
-        monkeypatch.setenv("GPUGRAD_NUM_THREADS", wrong)
-        with pytest.raises(CompileError, match="GPUGRAD_NUM_THREADS is .*: set it to a number"):
-            threads.thread_count()
-    monkeypatch.delenv("GPUGRAD_NUM_THREADS")
-    assert 1 <= threads.thread_count() <= os.cpu_count()
-    monkeypatch.setattr(threads, "blas", lambda: None)
-    monkeypatch.setattr(threads, "_processors", lambda: 8)
-    for text, count in (("3", 3), ("2,4", 2), ("", 8), ("64", 8), ("x", 8)):
-        monkeypatch.setenv("OMP_NUM_THREADS", text)
-        assert threads.thread_count() == count
 
 
 def test_without_a_library_of_threads_one_runs_all_parts(monkeypatch):

@@ -81,7 +81,7 @@ def test_blocks_on_two_threads_give_what_one_bucket_gives(make, monkeypatch):
         monkeypatch.setattr("gpugrad.optim.optimizer.SMALL", -1)
         monkeypatch.setattr("gpugrad.optim.apply.BLOCK", 8)
         monkeypatch.setattr("gpugrad.optim.apply.JOB", 2)
-        monkeypatch.setattr("gpugrad.optim.apply.threads", lambda: 2)
+        monkeypatch.setattr("gpugrad.optim.apply.thread_count", lambda: 2)
         train(others, make(others), range(4))
         for one, two in zip(values(params), values(others)):
             np.testing.assert_array_equal(one, two)

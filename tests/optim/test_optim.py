@@ -106,13 +106,13 @@ def test_large_parameters_take_the_same_path_on_two_threads(make, rng, monkeypat
     monkeypatch.setattr("gpugrad.optim.optimizer.SMALL", -1)
     monkeypatch.setattr(applying, "JOB", 1000)
     monkeypatch.setattr(applying, "BLOCK", 1024)
-    monkeypatch.setattr(applying, "threads", lambda: 2)
+    monkeypatch.setattr(applying, "thread_count", lambda: 2)
     shapes = [(100, 77), (5001,), (30, 17, 13)]
     results = []
     for whole in (False, True):
         if whole:
             monkeypatch.setattr(applying, "BLOCK", 1 << 30)
-            monkeypatch.setattr(applying, "threads", lambda: 1)
+            monkeypatch.setattr(applying, "thread_count", lambda: 1)
         local = np.random.default_rng(3)
         params = parameters(local, *shapes, dtype="float32")
         optimizer = make(params)
@@ -146,15 +146,6 @@ def test_without_a_second_thread_the_first_does_it_all(monkeypatch):
     plan.jobs = [lambda memory, i=i: [partial(done.append, i)] for i in range(4)]
     plan.run([{}, {}])
     assert sorted(done) == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize(("asked", "most"), [("1", 1), ("8", 2), ("", 2), ("2,1", 2), ("x", 2)])
-def test_number_of_threads(asked, most, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
-    assert applying.threads() == most
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {3}, raising=False)
-    assert applying.threads() == 1
 
 
 @pytest.mark.parametrize("layout", ["strided", "fortran", "mixed", "zero-d", "empty"])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from mpi import mpiexec_command, needs_mpi, started_alone
 
-from gpugrad.compiler import blas
+from gpugrad.backend import blas
 from gpugrad.parallel import cores
 
 
@@ -85,15 +85,15 @@ def test_a_library_takes_no_more_than_it_is_told_to(before, after):
         openblas_get_num_threads=Function(lambda: now[-1]),
         openblas_set_num_threads=Function(now.append),
     )
-    assert blas._limited(library, "openblas_get_num_threads", "openblas_set_num_threads", 2)
+    assert blas._limited(library, 2)
     assert now[-1] == after
-    assert not blas._limited(library, "MKL_Get_Max_Threads", "MKL_Set_Num_Threads", 2)
+    assert not blas._limited(SimpleNamespace(), 2)
 
 
 PROGRAM = """
 import scipy.linalg
 import gpugrad as gg
-from gpugrad.compiler import blas, threads
+from gpugrad.backend import blas, threads
 gg.parallel.init("cpu", timeout=60)
 print(f"[{blas.blas().threads()} {threads.thread_count()}]\\n", end="", flush=True)
 """

@@ -1,4 +1,4 @@
-"""The products of the BLAS that NumPy has loaded, by address. Imports nothing of gpugrad.
+"""The products of the BLAS that NumPy has loaded, by address, and its threads. Imports nothing.
 
 The same functions compute NumPy's own products, so a program in C has the same values, and no
 second library with threads of its own is loaded.
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,12 +24,13 @@ _NAMES = (
     ("scipy_cblas_{}", ctypes.c_int32),
     ("cblas_{}", ctypes.c_int32),
 )
-_THREADS = tuple(
-    f"{start}openblas_get_num_threads{end}" for start in ("scipy_", "") for end in ("64_", "")
-)
 # What tells and what sets the number of threads, of OpenBLAS's builds and of MKL.
-_LIMITS = (
-    *((name, name.replace("get", "set")) for name in _THREADS),
+_THREADS = (
+    *(
+        (f"{start}openblas_get_num_threads{end}", f"{start}openblas_set_num_threads{end}")
+        for start in ("scipy_", "")
+        for end in ("64_", "")
+    ),
     ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads"),
 )
 _MODULES = ("numpy._core._multiarray_umath", "numpy.linalg._umath_linalg")
@@ -42,12 +43,14 @@ _TYPES: dict[str, tuple[Any, Any]] = {
 class Blas(NamedTuple):
     """Addresses of functions by name, the C type of their lengths, and what tells the threads.
 
-    ``threads`` gives the number of threads that products may take, 0 where that is not known.
+    ``threads`` gives the number of threads that products may take, 0 where that is not known;
+    ``set_threads`` sets it, for the process, and is None where that cannot be done.
     """
 
     addresses: dict[str, int]
     integer: str
     threads: Callable[[], int]
+    set_threads: Callable[[int], None] | None
 
 
 @cache
@@ -68,17 +71,18 @@ def blas() -> Blas | None:
                     for name, one in functions.items()
                 }
                 width = "int64_t" if integer is ctypes.c_int64 else "int32_t"
-                return Blas(addresses, width, _threads_of(library))
+                return Blas(addresses, width, *_threads_of(library))
     return None
 
 
-def _threads_of(library: Any) -> Callable[[], int]:
-    for name in _THREADS:
-        function = getattr(library, name, None)
-        if function is not None:
-            function.restype, function.argtypes = ctypes.c_int, []
-            return cast("Callable[[], int]", function)
-    return int
+def _threads_of(library: Any) -> tuple[Callable[[], int], Callable[[int], None] | None]:
+    for names in _THREADS:
+        known, limit = (getattr(library, name, None) for name in names)
+        if known is not None and limit is not None:
+            known.restype, known.argtypes = ctypes.c_int, []
+            limit.restype, limit.argtypes = None, [ctypes.c_int]
+            return known, limit
+    return int, None
 
 
 def limit_threads(count: int) -> bool:
@@ -90,20 +94,15 @@ def limit_threads(count: int) -> bool:
     for name in (_MODULES[0], "scipy.linalg._fblas"):
         module = sys.modules.get(name)
         if module is not None:
-            library = ctypes.CDLL(module.__file__)
-            told.append(any(_limited(library, *names, count) for names in _LIMITS))
+            told.append(_limited(ctypes.CDLL(module.__file__), count))
     return bool(told) and told[0]
 
 
-def _limited(library: Any, get: str, set_: str, count: int) -> bool:
-    known, limit = getattr(library, get, None), getattr(library, set_, None)
-    if known is None or limit is None:
-        return False
-    known.restype, known.argtypes = ctypes.c_int, []
-    limit.restype, limit.argtypes = None, [ctypes.c_int]
-    if known() > count:
+def _limited(library: Any, count: int) -> bool:
+    known, limit = _threads_of(library)
+    if limit is not None and known() > count:
         limit(count)
-    return True
+    return limit is not None
 
 
 def _multiplies(function: Any, name: str, integer: Any) -> bool:
