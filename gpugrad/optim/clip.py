@@ -24,6 +24,11 @@ __all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm"]
 
 def _tensors(who: str, tensors: Any) -> list[Tensor]:
     """One Tensor or several as a list; duplicates count once."""
+    if not isinstance(tensors, Iterable):
+        raise DTypeError(
+            f"{who}: expected Tensors, got {type(tensors).__name__}. Of a model pass "
+            "model.parameters()"
+        )
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     for tensor in tensors:
         if not isinstance(tensor, Tensor):

@@ -107,6 +107,8 @@ class GradScaler:
         """
         if not self._enabled:
             return
+        if not hasattr(optimizer, "param_groups"):
+            raise DTypeError(f"GradScaler: expected an optimizer, got {type(optimizer).__name__}")
         if optimizer in self._found:
             raise GradientError(
                 "GradScaler.unscale_: the gradients of this optimizer are unscaled already. Call "

@@ -443,7 +443,7 @@ def test_betas_are_cycled_where_there_is_no_momentum():
         ),
         (lambda o: gg.optim.ReduceLROnPlateau(o, "low"), ValueError, "mode must be 'min' or 'max'"),
         (lambda o: gg.optim.ReduceLROnPlateau(o, factor=1), ValueError, "factor must be at least"),
-        (lambda o: gg.optim.ChainedScheduler([]), ValueError, "no schedules to chain"),
+        (lambda o: gg.optim.ChainedScheduler([]), ValueError, "there are no schedules"),
         (lambda o: gg.optim.ChainedScheduler(o), gg.DTypeError, "a list of schedules first"),
         (
             lambda o: gg.optim.SequentialLR(o, [gg.optim.ReduceLROnPlateau(o)], []),

@@ -185,6 +185,8 @@ def test_errors_say_what_to_do():
     scaler.step(optimizer)
     with pytest.raises(gg.errors.GradientError, match=r"Call update\(\) after each step"):
         scaler.step(optimizer)
+    with pytest.raises(gg.errors.DTypeError, match="GradScaler: expected an optimizer, got list"):
+        gg.GradScaler().unscale_([w])
     with pytest.raises(gg.errors.ArgumentError, match="follows the loss"):
         gg.GradScaler("cuda")
     with pytest.raises(gg.errors.DTypeError, match="expected Tensors, got dict"):

@@ -1,7 +1,7 @@
 """Schedules of schedules: one after the other, or all at once. Imports `base` and `plateau`."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gpugrad.errors import DTypeError
@@ -12,8 +12,19 @@ from gpugrad.optim.settings import count
 __all__ = ["ChainedScheduler", "SequentialLR"]
 
 
-def _members(who: str, optimizer: Any, schedulers: Any) -> list[LRScheduler]:
+def _listed(who: str, schedulers: Any) -> list[Any]:
+    """Schedules as a list, which is not empty."""
+    if not isinstance(schedulers, Iterable):
+        given = type(schedulers).__name__
+        raise DTypeError(f"{who}: expected a list of schedules, got {given}")
     members = list(schedulers)
+    if not members:
+        raise ValueError(f"{who}: there are no schedules")
+    return members
+
+
+def _members(who: str, optimizer: Any, schedulers: Any) -> list[LRScheduler]:
+    members = _listed(who, schedulers)
     for member in members:
         if not isinstance(member, LRScheduler):
             raise DTypeError(
@@ -48,6 +59,7 @@ class SequentialLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]
     ) -> None:
+        schedulers = _listed("SequentialLR", schedulers)
         self.milestones = [count("SequentialLR: a milestone", m) for m in milestones]
         if len(self.milestones) != len(schedulers) - 1:
             raise ValueError(
@@ -113,9 +125,7 @@ class ChainedScheduler(LRScheduler):
             raise DTypeError(
                 "ChainedScheduler: expected a list of schedules first, got an optimizer"
             )
-        schedulers = list(schedulers)
-        if not schedulers:
-            raise ValueError("ChainedScheduler: there are no schedules to chain")
+        schedulers = _listed("ChainedScheduler", schedulers)
         if optimizer is None:
             optimizer = getattr(schedulers[0], "optimizer", None)
         self.schedulers = _members("ChainedScheduler", optimizer, schedulers)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gpugrad.errors import DTypeError
 from gpugrad.optim.lr_scheduler.base import LRScheduler, check_optimizer
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import choice, count, flag, number, of_group, per_group
@@ -162,6 +163,8 @@ class CyclicLR(_Cycle):
         self.step_size_down = count(f"{who}: step_size_down", down)
         self.mode = choice(f"{who}: mode", mode, "triangular", "triangular2", "exp_range")
         self.gamma = number(f"{who}: gamma", gamma, 0.0)
+        if scale_fn is not None and not callable(scale_fn):
+            raise DTypeError(f"{who}: scale_fn must be a function or None, got {scale_fn!r}")
         self.scale_fn = scale_fn
         self.scale_mode = choice(f"{who}: scale_mode", scale_mode, "cycle", "iterations")
         super().__init__(optimizer, max_lr, cycle_momentum, base_momentum, max_momentum)
