@@ -5,12 +5,15 @@ import os
 import pickle
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 from gpu import needs_gpu
 from processes import run_python
+from repository import ROOT
 
 import gpugrad as gg
 
@@ -174,11 +177,34 @@ class Local(Noisy):
         raise OddError("odd")
 
 
+class LargeAndKilled(Noisy):
+    """The second batch of a worker kills it, while a part of the first one is in the pipe."""
+
+    def __getitem__(self, i):
+        if i == 8:
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.zeros(100_000)
+
+
+class TwoArgumentsError(Exception):
+    """Pickles, but does not unpickle: its __init__ wants two arguments, and saves one."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+class Unreadable(Noisy):
+    def __getitem__(self, i):
+        raise TwoArgumentsError("one", "two")
+
+
 @pytest.mark.parametrize(
     ("dataset", "settings", "error", "words"),
     [
         (Broken(), {}, KeyError, "no such picture"),
         (Killed(), {}, RuntimeError, "exit code -9"),
+        (Unreadable(), {}, RuntimeError, "a worker raised an error"),
         (Slow(), {"timeout": 0.5}, TimeoutError, "timeout=0.5"),
         (Local(), {}, RuntimeError, "a worker raised an error"),
     ],
@@ -189,6 +215,56 @@ def test_what_fails_in_a_worker_is_raised_here(dataset, settings, error, words):
     if error in (KeyError, RuntimeError) and "exit" not in words:
         assert "__getitem__" in caught.value.__notes__[0]
     assert no_process_is_left()
+
+
+def test_a_worker_that_dies_amid_a_batch_does_not_hang():
+    batches = iter(gg.data.DataLoader(LargeAndKilled(20), 4, num_workers=1))
+    next(batches)
+    time.sleep(0.5)  # the rest is not read before it is dead
+    with pytest.raises(RuntimeError, match="exit code -9"):
+        list(batches)
+    assert no_process_is_left()
+
+
+LEFT_ALONE = """
+import multiprocessing, signal, sys
+import gpugrad as gg
+import gpugrad.data.workers
+sys.path.insert(0, {tests!r})
+from test_data_workers import LargeAndKilled
+gpugrad.data.workers.LOOK = 0.05
+signal.signal(signal.SIGTERM, lambda *_: None)  # as a Trainer has one
+batches = iter(gg.data.DataLoader(LargeAndKilled(8), 1, num_workers=2, persistent_workers=True))
+next(batches)
+print(*[process.pid for process in multiprocessing.active_children()], flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["signal.raise_signal(signal.SIGKILL)", ""])
+def test_workers_end_with_the_main_process(end):
+    code = LEFT_ALONE.format(tests=os.path.dirname(__file__), end=end)
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
+    main = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE, text=True, timeout=30,
+    )  # fmt: skip
+    assert main.returncode == (-signal.SIGKILL if end else 0)
+    workers = main.stdout.split()
+    assert len(workers) == 2
+    for _ in range(100):
+        if not any(is_running(worker) for worker in workers):
+            return
+        time.sleep(0.05)
+    raise AssertionError("a worker is left")
+
+
+def is_running(process):
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_an_abandoned_epoch_leaves_no_process():

@@ -14,11 +14,13 @@ import queue
 import random as python_random
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,10 +81,15 @@ def _serve(
     make: Callable[[], tuple[Any, Fetch]], jobs: Any, results: Any, number: int, count: int,
     init: Callable[[int], Any] | None,
 ) -> None:  # fmt: skip
-    """A worker: makes the batches of its jobs until it is told to stop, or is alone."""
+    """A worker: makes the batches of its jobs until it is killed, or is alone."""
     global _info
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process says when to stop
+    # The main process says when to stop. A handler of its own would have come along with a fork.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # unlike SIG_IGN none of what it may start
     parent = multiprocessing.parent_process()
+    made: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    # A daemon: where nobody reads any more, it does not keep the process.
+    threading.Thread(target=_send, args=(made, results), daemon=True).start()
     dataset, fetch = make()
     _info = WorkerInfo(number, count, 0, dataset)
     with device("cpu"):
@@ -93,10 +100,15 @@ def _serve(
                 if parent is not None and not parent.is_alive():
                     return
                 continue
-            if job is None:
-                return
-            results.put(_outcome(job, fetch, init))
+            made.put(_outcome(job, fetch, init))
             init = None
+
+
+def _send(made: "queue.SimpleQueue[bytes]", results: Any) -> None:
+    """Send what was made, while the next batch is: a pipe holds less than one."""
+    with contextlib.suppress(OSError):  # the main process is gone
+        while True:
+            results.send_bytes(made.get())
 
 
 def _outcome(job: Job, fetch: Fetch, init: Callable[[int], Any] | None) -> bytes:
@@ -113,7 +125,9 @@ def _outcome(job: Job, fetch: Fetch, init: Callable[[int], Any] | None) -> bytes
     except Exception as error:  # noqa: BLE001  raised in the main process
         text = f"in worker {_info.id} of a DataLoader:\n{traceback.format_exc()}"
         with contextlib.suppress(Exception):
-            return pickle.dumps(_Failure(error, text))
+            sent = pickle.dumps(_Failure(error, text))
+            pickle.loads(sent)  # which fails where __init__ expects other arguments than it saves
+            return sent
         return pickle.dumps(_Failure(None, text))
 
 
@@ -158,18 +172,23 @@ class Workers:
         start: Any = multiprocessing.get_context(chosen)
         self.prefetch, self.timeout = prefetch, timeout
         self._jobs = [start.Queue() for _ in range(count)]
-        self._results = [start.Queue() for _ in range(count)]
-        self._processes = [
-            start.Process(
-                target=_serve, args=(make, jobs, results, number, count, init), daemon=True
+        self._results: list[Any] = []
+        self._processes: list[Any] = []
+        for number, jobs in enumerate(self._jobs):
+            mine, theirs = start.Pipe(duplex=False)
+            process = start.Process(
+                target=_serve, args=(make, jobs, theirs, number, count, init), daemon=True
             )
-            for number, (jobs, results) in enumerate(zip(self._jobs, self._results, strict=True))
-        ]
-        with warnings.catch_warnings():
-            # NumPy's library for products has threads, which take care of forks themselves.
-            warnings.filterwarnings("ignore", ".*multi-threaded.*", DeprecationWarning)
-            for process in self._processes:
+            with theirs, warnings.catch_warnings():
+                # NumPy's library for products has threads, which take care of forks themselves.
+                warnings.filterwarnings("ignore", ".*multi-threaded.*", DeprecationWarning)
                 process.start()
+            # The worker alone has that end now: when it dies, even amid a batch, the pipe ends.
+            self._results.append(mine)
+            self._processes.append(process)
+        parts = (self._processes, self._jobs, self._results)
+        # With a priority, so that they are stopped before the end of this process waits for them.
+        self._stop = Finalize(self, _stop, parts, exitpriority=10)
 
     def batches(self, jobs: Iterator[Job]) -> Generator[Any, None, None]:
         """The batches of jobs, in their order. Where a worker has no more, the others go on."""
@@ -199,13 +218,17 @@ class Workers:
 
     def _receive(self, worker: int) -> Any:
         """The next result of a worker; its error is raised."""
-        began = time.monotonic()
-        while True:
-            try:
-                result = pickle.loads(self._results[worker].get(timeout=LOOK))
-                break
-            except queue.Empty:
+        began, results = time.monotonic(), self._results[worker]
+        try:
+            while not results.poll(LOOK):
                 self._check(worker, time.monotonic() - began)
+            sent = results.recv_bytes()
+        except (EOFError, OSError) as error:  # the end of the pipe, at or amid a batch
+            if isinstance(error, TimeoutError):  # of `_check`
+                raise
+            self._processes[worker].join()
+            raise self._death(worker) from None
+        result = pickle.loads(sent)
         if isinstance(result, _Failure):
             error = result.error or RuntimeError("DataLoader: a worker raised an error")
             error.add_note(result.text)
@@ -213,25 +236,32 @@ class Workers:
         return result
 
     def _check(self, worker: int, seconds: float) -> None:
-        process = self._processes[worker]
-        if not process.is_alive():
-            raise RuntimeError(
-                f"DataLoader: worker {worker} died with exit code {process.exitcode}. A negative "
-                "one is a signal; -9 often means that memory ran out: take fewer workers. Its own "
-                "errors are above"
-            )
+        if not self._processes[worker].is_alive():
+            raise self._death(worker)
         if self.timeout and seconds > self.timeout:
             raise TimeoutError(
                 f"DataLoader: worker {worker} took more than timeout={self.timeout} seconds for a "
                 "batch"
             )
 
+    def _death(self, worker: int) -> RuntimeError:
+        code = self._processes[worker].exitcode
+        return RuntimeError(
+            f"DataLoader: worker {worker} died with exit code {code}. A negative one is a signal; "
+            "-9 often means that memory ran out: take fewer workers. Its own errors are above"
+        )
+
     def close(self) -> None:
         """Stop the processes; what they are making is lost."""
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.join()
-        for channel in (*self._jobs, *self._results):
-            channel.cancel_join_thread()
-            channel.close()
+        self._stop()
+
+
+def _stop(processes: list[Any], jobs: list[Any], results: list[Any]) -> None:
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join()
+    for given, made in zip(jobs, results, strict=True):
+        given.cancel_join_thread()
+        given.close()
+        made.close()
