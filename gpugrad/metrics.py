@@ -184,7 +184,8 @@ class F1(ConfusionMatrix):
 
     ``average`` is "binary" for that of class 1, "macro" for the mean over the classes that occur,
     "weighted" for the mean by the number of true samples, or "micro" for all counts together. A
-    class that is neither true nor predicted has none; without one the value is NaN.
+    class that is neither true nor predicted has none; without one the value is NaN, in place of
+    scikit-learn's 0 and its warning.
 
     >>> import gpugrad as gg
     >>> gg.metrics.f1([0.3, -1.0, 2.0], [1, 1, 0], average="binary")
@@ -224,8 +225,8 @@ class F1(ConfusionMatrix):
 class R2(Metric):
     """The coefficient of determination: 1 - squared errors / squared deviations from the mean.
 
-    For several outputs the mean over them. NaN for fewer than two samples, and where all targets
-    are equal.
+    For several outputs the mean over them. NaN for fewer than two samples; where all targets are
+    equal 1 for predictions without an error, and 0 for others.
 
     >>> import gpugrad as gg
     >>> round(gg.metrics.r2([2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0]), 4)
@@ -245,6 +246,8 @@ class R2(Metric):
     def update(self, prediction: Any, target: Any) -> None:
         with no_grad():
             prediction, target = _detached("R2", prediction, target)
+            if not len(target):
+                return
             prediction = prediction.reshape((len(prediction), -1)).astype("float64")
             target = target.reshape((len(target), -1)).astype("float64")
             if prediction.shape != target.shape:
@@ -252,8 +255,6 @@ class R2(Metric):
                     f"R2: expected predictions and targets of one shape, got {prediction.shape} "
                     f"and {target.shape}"
                 )
-            if not len(target):
-                return
             mean = target.mean(axis=0)
             deviations = ((target - mean) ** 2).sum(axis=0)
             self._add(len(target), mean, deviations, ((prediction - target) ** 2).sum(axis=0))
@@ -279,8 +280,9 @@ class R2(Metric):
         if not self.count or self.count < 2:
             return math.nan
         errors, deviations = self.errors.numpy(), self.deviations.numpy()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.mean(np.where(deviations > 0, 1 - errors / deviations, math.nan)))
+        constant = deviations == 0
+        scores = 1 - errors / np.where(constant, 1.0, deviations)
+        return float(np.mean(np.where(constant & (errors > 0), 0.0, scores)))
 
 
 class AUC(Metric):
@@ -288,7 +290,7 @@ class AUC(Metric):
 
     Predictions are scores of class 1, (n,) or (n, 1), or scores (n, classes): for two classes those
     of the second less those of the first, for more the mean over the classes, each against all
-    others. NaN where a class has no sample. All scores are kept.
+    others. NaN where a class has no sample or a score is NaN. All scores are kept.
 
     >>> import gpugrad as gg
     >>> gg.metrics.auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
@@ -306,6 +308,8 @@ class AUC(Metric):
     def update(self, prediction: Any, target: Any) -> None:
         with no_grad():
             prediction, target = _detached("AUC", prediction, target)
+            if not len(target):
+                return
             scores = prediction.reshape((len(prediction), -1))
             _, target, _ = _classes("AUC", prediction, target, 0.0)
             if scores.shape[1] == 2:
@@ -328,7 +332,7 @@ def _area(scores: np.ndarray, positive: np.ndarray) -> float:
     """The probability that a positive sample has a higher score than a negative one."""
     n = int(np.count_nonzero(positive))
     others = len(positive) - n
-    if not n or not others:
+    if not n or not others or np.isnan(scores).any():
         return math.nan
     _, index, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[index]  # the mean of those that tie

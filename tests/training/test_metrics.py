@@ -66,6 +66,33 @@ def test_r2_is_sklearns(outputs, device):
     assert found == pytest.approx(sklearn.r2_score(target, prediction), rel=1e-6)
 
 
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("off", [0.0, 1.0])
+def test_r2_of_equal_targets_is_sklearns(outputs, off, device):
+    target = np.full((6, outputs), 5.0)
+    target[:, 1:] = np.arange(6.0)[:, None]
+    found = in_batches(m.R2(), target + off, target, device)
+    assert found == pytest.approx(sklearn.r2_score(target, target + off))
+
+
+def test_what_sklearn_refuses_is_nan():
+    assert np.isnan(m.auc([0.2, 0.5], [1, 1]))
+    assert np.isnan(m.auc([0.5, np.nan, 0.3], [1, 0, 0]))
+    assert np.isnan(m.r2([1.0, np.nan, 0.3], [1.0, 0.0, 0.0]))
+    assert np.isnan(m.f1([-1.0, -1.0], [0, 0], average="binary"))
+
+
+def test_few_samples_with_ties_are_sklearns():
+    rng = np.random.default_rng(0)
+    for n in range(2, 40):
+        scores, target = rng.integers(0, 4, n).astype(float), np.arange(n) % 2
+        assert m.auc(scores, target) == pytest.approx(sklearn.roc_auc_score(target, scores))
+        several, target = rng.normal(size=(n, 5)), rng.integers(0, 5, n)
+        for average in ("macro", "weighted", "micro"):
+            expected = sklearn.f1_score(target, several.argmax(axis=1), average=average)
+            assert m.f1(several, target, average) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("classes", [2, 4])
 def test_auc_is_sklearns(classes, device):
     scores, target = scores_and_classes(classes)
@@ -80,6 +107,7 @@ def test_auc_is_sklearns(classes, device):
 def test_no_batches_have_no_value_and_a_state_goes_on(tmp_path):
     for metric in (m.Accuracy(), m.F1(), m.R2(), m.AUC()):
         assert np.isnan(metric.compute())
+        metric.update(np.zeros((0, 1)), np.zeros((0, 1)))
         scores, target = scores_and_classes(2)
         metric.update(scores[:30], target[:30])
         gg.save(metric.state_dict(), tmp_path / "state")
