@@ -223,9 +223,9 @@ class Workers:
             while not results.poll(LOOK):
                 self._check(worker, time.monotonic() - began)
             sent = results.recv_bytes()
-        except (EOFError, OSError) as error:  # the end of the pipe, at or amid a batch
-            if isinstance(error, TimeoutError):  # of `_check`
-                raise
+        except TimeoutError:  # of `_check`; an OSError, too
+            raise
+        except (EOFError, OSError):  # the end of the pipe, at or amid a batch
             self._processes[worker].join()
             raise self._death(worker) from None
         result = pickle.loads(sent)
