@@ -354,7 +354,9 @@ BAD_TABLES = {
     b"a,y\n1,2\n1,2,3\n": "t.csv, row 3 has 3 values, and there are 2 columns",
     b'a,y\n1,2\n1,"2\n3,4\n': "t.csv, row 3, column 'y': '2\\n3,4\\n' is no finite number",
     b"a,y\n1,\xff\n": "t.csv is no text of utf-8 after line 0: invalid start byte. Save it as UTF",
-    b"PK\x03\x04\x99a,y": "t.csv is no text of utf-8",
+    b"PK\x03\x04\x99a,y": "t.csv is a ZIP archive, as a workbook of Excel is",
+    b"\x1f\x8b\x08": "t.csv is compressed by gzip. Unpack it",
+    "a,y\n1,2\n".encode("utf-16"): "t.csv is text of utf-16. Save it as UTF-8, or pass that",
     b"a,y\n1," + b"2" * 140_000: "t.csv, line 2: field larger than field limit",
 }
 

@@ -35,6 +35,7 @@ def add_to(commands: Any) -> None:
     option(
         "--delimiter", default=",", help="what is between the values of the CSV file (%(default)s)"
     )
+    option("--encoding", default="utf-8", help="of the CSV file (%(default)s)")
     option("--device", help="cpu, cuda, cuda:1, auto (default: GPUGRAD_DEVICE, else cpu)")
     parser.set_defaults(run=run)
 
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
     with gg.device(options.device or gg.default_device()):
         model = TableModel.load(options.model)
-        file = TableFile(options.data, options.delimiter)
+        file = TableFile(options.data, options.delimiter, options.encoding)
         file.check([*model.encoder.columns, *options.keep])
         lines = _lines(model, file, options.keep)
         if options.output in (None, "-"):

@@ -28,7 +28,7 @@ class TableFile:
     OSError for a file that cannot be opened, FileFormatError for one that is no table.
     """
 
-    def __init__(self, path: str, delimiter: str = ",") -> None:
+    def __init__(self, path: str, delimiter: str = ",", encoding: str = "utf-8") -> None:
         self.path = path
         self._csv: CSVFile | None = None
         if path.lower().endswith((".parquet", ".pq")):
@@ -36,7 +36,7 @@ class TableFile:
                 names = file.schema_arrow.names
                 has_rows = file.metadata.num_rows > 0
         else:
-            self._csv = CSVFile(path, delimiter=delimiter)
+            self._csv = CSVFile(path, delimiter=delimiter, encoding=encoding)
             names = [name for name in self._csv.names if name not in self._csv.unnamed]
             has_rows = self._csv.has_rows
         if not has_rows:

@@ -42,6 +42,7 @@ def add_to(commands: Any) -> None:
     option("--categories", type=names_in, metavar="A,B", default=[],
            help="columns of numbers that are codes")  # fmt: skip
     option("--delimiter", default=",", help="what is between the values of a CSV (%(default)s)")
+    option("--encoding", default="utf-8", help="of a CSV (%(default)s)")
     option("--validation", type=share, default=0.2, metavar="SHARE",
            help="of the rows, which are held out (%(default)s)")  # fmt: skip
     option("--epochs", type=whole, default=200, metavar="N", help="at most so many (%(default)s)")
@@ -121,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
     if not Path(options.output).parent.is_dir():
         raise FileNotFoundError(2, "there is no such folder", str(Path(options.output).parent))
     with gg.device(options.device or gg.default_device()):
-        file = TableFile(options.data, options.delimiter)
+        file = TableFile(options.data, options.delimiter, options.encoding)
         rows, target = _read(file, options)
         parts = _split(rows, target, options)
         return _train(parts, options)

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import os
+import stat
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -11,6 +12,14 @@ from typing import NamedTuple
 from gpugrad.errors import ArgumentError, FileFormatError
 
 __all__ = ["MISSING", "CSVFile", "Chunk", "chosen"]
+
+# How files begin that are something else, and what to do about it.
+OTHERS = {
+    b"\x1f\x8b": "is compressed by gzip. Unpack it",
+    b"PK\x03\x04": "is a ZIP archive, as a workbook of Excel is. Unpack it, or save it as CSV",
+    b"\xff\xfe": "is text of utf-16. Save it as UTF-8, or pass that encoding",
+    b"\xfe\xff": "is text of utf-16. Save it as UTF-8, or pass that encoding",
+}
 
 # What stands for a missing value.
 MISSING = frozenset("NA N/A n/a NaN nan null NULL None ? <NA> NaT".split()) | {""}
@@ -44,6 +53,11 @@ class CSVFile:
             codecs.lookup(encoding)
         except LookupError:
             raise ArgumentError(f"CSV: there is no encoding {encoding!r}") from None
+        if not (stat.S_ISREG(mode := os.stat(path).st_mode) or stat.S_ISDIR(mode)):
+            raise FileFormatError(
+                f"{path} is a pipe or a device, and a table is read more than once. Write it to a "
+                "file first"
+            )
         self.path, self.delimiter = path, delimiter
         # A byte order mark, which Excel writes, is none of the first name.
         self.encoding = "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
@@ -73,10 +87,13 @@ class CSVFile:
                 yield from reader
             except UnicodeDecodeError as error:
                 encoding = self.encoding.removesuffix("-sig")
-                raise FileFormatError(
-                    f"{self.path} is no text of {encoding} after line {reader.line_num}: "
-                    f"{error.reason}. Save it as UTF-8, or say which encoding it has"
-                ) from None
+                what = (
+                    f"is no text of {encoding} after line {reader.line_num}: {error.reason}. Save "
+                    "it as UTF-8, or pass the encoding that it has"
+                )
+                with open(self.path, "rb") as binary:
+                    begins = next(filter(binary.read(4).startswith, OTHERS), b"")
+                raise FileFormatError(f"{self.path} {OTHERS.get(begins, what)}") from None
             except csv.Error as error:
                 raise FileFormatError(
                     f"{self.path}, line {reader.line_num}: {error}. Is a quotation mark not closed?"

@@ -86,7 +86,7 @@ class TableEncoder:
             absent = np.isnan(numbers) & ~wrong
             if absent.all():
                 return "missing values alone"
-            if wrong.sum() < WRONG * (~absent).sum():
+            if _words(values, wrong) < WRONG * (~absent).sum():
                 _check(name, values, wrong, rows, "choose other columns, or make it a category")
                 return _fitted_numbers(name, numbers)
         return self._fitted_texts(name, as_texts(values))
@@ -188,17 +188,25 @@ def as_numbers(values: Any) -> tuple[np.ndarray, np.ndarray]:
         try:
             numbers = np.array(texts, np.float64)
         except ValueError:
-            numbers = np.array([_number(text) for text in texts])
+            found = map(_number, texts)
+            numbers = np.array([np.inf if number is None else number for number in found])
     wrong = np.isinf(numbers)
     return np.where(wrong, np.nan, numbers), wrong
 
 
-def _number(text: str) -> float:
-    """A number, infinite for what is none."""
+def _words(values: Any, wrong: np.ndarray) -> int:
+    """How many of the wrong values are text, and not an infinite number."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
+        return 0
+    return sum(_number(str(values[place])) is None for place in np.flatnonzero(wrong))
+
+
+def _number(text: str) -> float | None:
+    """A number; None for what is none."""
     try:
         return float(text)
     except ValueError:
-        return np.inf
+        return None
 
 
 def _check(

@@ -211,7 +211,10 @@ BAD_TABLES = {
     "x,y\n" + "".join(f"{i},k\n" for i in range(20)): "target 'y' has one value in 20 rows",
     "x,y\n" + "".join(f"{i},k{i}\n" for i in range(20)): "target 'y' has 20 different values in 20",
     "x,y\n1,\xff\n": "t.csv is no text of utf-8",
-    "PK\x03\x04\x14\x00\xe9": "t.csv is no text of utf-8",
+    "PK\x03\x04\x14\x00\xe9": "t.csv is a ZIP archive, as a workbook of Excel is. Unpack it",
+    "\x1f\x8b\x08": "t.csv is compressed by gzip. Unpack it",
+    "\xff\xfex\0": "t.csv is text of utf-16. Save it as UTF-8, or pass that encoding",
+    "x,y\n" + "1,2\ninf,3\n" * 20: "column 'x' has numbers, but 'inf' in row ",
 }
 
 
@@ -224,6 +227,24 @@ def test_a_bad_table_gets_a_sentence(content, folder, command):
     assert BAD_TABLES[content] in err
     assert err.count("\n") == 1
     assert os.listdir() == ["t.csv"]
+
+
+def test_an_encoding_is_passed(folder, command):
+    (folder / "t.csv").write_bytes(GOOD.replace("x,", "größe,").encode("utf-16"))
+    line = "t.csv --encoding utf-16"
+    status, _, err = command(f"train {line} --target y --epochs 1 -o m")
+    assert (status, err) == (0, "")
+    status, out, _ = command(f"predict m {line} --keep größe")
+    assert (status, out.splitlines()[0]) == (0, "größe,predicted_y")
+    assert "no encoding 'utf-99'" in command("predict m t.csv --encoding utf-99")[2]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_refused(folder, command):
+    os.mkfifo(folder / "pipe")
+    status, _, err = command("train pipe --target y")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "pipe is a pipe or a device, and a table is read more than once" in err
 
 
 @pytest.mark.parametrize(
