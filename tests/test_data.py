@@ -240,6 +240,12 @@ def test_samples_of_any_structure(device):
     assert joined == "012"
 
 
+def test_numbers_of_several_types_make_one_array():
+    assert gg.data.collate([1, np.int32(2), 2.5]).tolist() == [1, 2, 2.5]
+    assert gg.data.collate([np.int64(1), True]).tolist() == [1, 1]
+    assert gg.data.collate([np.zeros(()), np.float32(1)]).tolist() == [0, 1]
+
+
 def test_samples_that_cannot_be_stacked_say_why():
     with pytest.raises(gg.ShapeError, match=r"one shape to be stacked, the first has \(0,\) and"):
         list(gg.data.DataLoader(Samples(np.zeros), 2))
@@ -247,6 +253,9 @@ def test_samples_that_cannot_be_stacked_say_why():
         list(gg.data.DataLoader(Samples(lambda i: (1,) * i), 2))
     with pytest.raises(gg.ShapeError, match="one keys to be stacked"):
         list(gg.data.DataLoader(Samples(lambda i: {i: 1}), 2))
+    for kinds in ([1.0, "a"], [1.0, None], [np.zeros(2), 3.0], [{"a": 1}, (1,)], [gg.ones(2), "a"]):
+        with pytest.raises(gg.ShapeError, match="one kind to be stacked, the first has"):
+            gg.data.collate(kinds)
     with pytest.raises(ValueError, match="collate_fn makes a batch of single samples"):
         gg.data.DataLoader(np.arange(3), collate_fn=list)
 

@@ -282,7 +282,7 @@ def collate(samples: list[Any]) -> Any:
 
     Samples may be tuples, lists or dicts of these, with one structure; so is the batch. Python's
     floats get the default dtype, as in `gpugrad.tensor`. ShapeError for arrays of different shapes
-    and for samples of different structures.
+    and for samples of different kinds or structures.
 
     >>> import numpy as np
     >>> collate([(np.array([1, 2]), "a"), (np.array([3, 4]), "b")])
@@ -292,6 +292,9 @@ def collate(samples: list[Any]) -> Any:
     {'y': tensor([0.5, 1. ])}
     """
     first = samples[0]
+    if len({type(sample) for sample in samples}) > 1:
+        numbers = any(map(_is_python_number, samples))
+        _check_same("kind", [_kind(sample, numbers) for sample in samples])
     if isinstance(first, Mapping):
         _check_same("keys", [list(sample) for sample in samples])
         return {key: collate([sample[key] for sample in samples]) for key in first}
@@ -299,14 +302,29 @@ def collate(samples: list[Any]) -> Any:
         _check_same("length", [len(sample) for sample in samples])
         parts = [collate(list(column)) for column in zip(*samples, strict=True)]
         return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
-    if isinstance(first, bool | int | float | complex) and not isinstance(first, np.generic):
-        return asarray(samples)
+    if any(map(_is_python_number, samples)):
+        return asarray([s.item() if isinstance(s, np.generic) else s for s in samples])
     if not isinstance(first, Tensor) and not is_array(first):
         return samples
     _check_same("shape", [tuple(sample.shape) for sample in samples])
     if isinstance(first, Tensor):
         return FUNCTIONS["stack"](samples)
     return namespace_of(first).stack(samples)
+
+
+def _is_python_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float | complex) and not isinstance(value, np.generic)
+
+
+def _kind(sample: Any, numbers: bool) -> str:
+    """What a sample counts as; beside Python's numbers a scalar of NumPy is one."""
+    if isinstance(sample, Mapping):
+        return "dict"
+    if isinstance(sample, tuple | list):
+        return "tuple"
+    if _is_python_number(sample) or (numbers and isinstance(sample, np.number | np.bool_)):
+        return "number"
+    return "array" if isinstance(sample, Tensor) or is_array(sample) else "object"
 
 
 def _check_same(what: str, of_samples: list[Any]) -> None:
