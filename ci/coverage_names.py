@@ -4,15 +4,21 @@
     python ci/coverage_names.py          # rewrites ci/coverage_names.json
 
 The names are those of the public functions of NumPy and jax.numpy, and of the functions to which
-HIPS autograd gives a derivative. Imports nothing of gpugrad; ci/reference.py reads the file.
+HIPS autograd gives a derivative. ci/reference.py reads the file.
 """
 
 import importlib
 import importlib.metadata
 import json
+import sys
 import types
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "ci")]
+
+from generated import replace_text  # noqa: E402
 
 FILE = Path(__file__).with_suffix(".json")
 
@@ -71,7 +77,7 @@ def main() -> None:
                 for part, suffix in PARTS.items()
             },
         }
-    FILE.write_text(json.dumps(libraries, indent=1) + "\n", encoding="utf-8")
+    replace_text(FILE, json.dumps(libraries, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).resolve().parents[1] / "gpugrad" / "backend" / "sim" / "signatures.json"
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "ci")]
+
+from generated import replace_text  # noqa: E402
+
+TARGET = ROOT / "gpugrad" / "backend" / "sim" / "signatures.json"
 
 
 def parameters(function: Any) -> str | None:
@@ -124,7 +129,7 @@ def main() -> int:
 
     text = source(collect(), cupy.__version__)
     if not arguments.check:
-        TARGET.write_text(text, encoding="utf-8")
+        replace_text(TARGET, text)
         return 0
     current = TARGET.read_text(encoding="utf-8") == text
     print(f"{TARGET.name} {'matches' if current else 'differs from'} CuPy {cupy.__version__}")

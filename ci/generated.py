@@ -1,11 +1,21 @@
-"""Writing files from the op table, or checking that they are current."""
+"""Writing files from the op table, or checking that they are current.
+
+A script that imports it has the repository's root on its path.
+"""
 
 import argparse
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["write_or_check"]
+from gpugrad.io import aside
+
+__all__ = ["replace_text", "write_or_check"]
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file, in UTF-8. An old one is replaced whole or stays."""
+    aside.write(path, text.encode())
 
 
 def write_or_check(
@@ -20,7 +30,7 @@ def write_or_check(
         path, text = root / name, write()
         current = path.read_text(encoding="utf-8") if path.exists() else ""
         if not check:
-            path.write_text(text, encoding="utf-8")
+            replace_text(path, text)
         elif current != text:
             status = 1
             pair = current.splitlines(), text.splitlines()

@@ -20,10 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+FOLDER = Path(__file__).resolve().parent
+sys.path[:0] = [str(FOLDER.parent), str(FOLDER)]
 
-from assembler import Machine, assemble, missing, versions
-from kernel_sources import ROOT, Source, sources
+from assembler import Machine, assemble, missing, versions  # noqa: E402
+from generated import replace_text  # noqa: E402
+from kernel_sources import ROOT, Source, sources  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "gpu.md"
 BEGIN, END = "<!-- ci/kernels.py writes this -->", "<!-- as far as here -->"
@@ -228,7 +230,7 @@ def main() -> int:
     before, _, tail = rest.partition(END)
     text = f"\n{table(kernels)}\n"
     if write:
-        DOCUMENT.write_text(head + BEGIN + text + END + tail, encoding="utf-8")
+        replace_text(DOCUMENT, head + BEGIN + text + END + tail)
     elif not _is_current(before, text):
         wrong.append("stale")
         pair = before.splitlines(), text.splitlines()

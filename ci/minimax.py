@@ -6,6 +6,7 @@ Each polynomial is a minimax one by the exchange algorithm of Remez (1934), with
 the error one of the function it is part of, computed with 70 digits and then rounded to its type.
 """
 
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,13 @@ from typing import Any, NamedTuple
 import mpmath as mp
 import numpy as np
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "ci")]
+
+from generated import replace_text  # noqa: E402
+
 mp.mp.dps = 70
-CODEGEN = Path(__file__).parent.parent / "gpugrad/codegen"
+CODEGEN = ROOT / "gpugrad/codegen"
 TARGET, TABLES = CODEGEN / "host_polynomials.c", CODEGEN / "host_turns.c"
 GRID = 1500  # points on which the extrema of an error are looked for
 
@@ -282,8 +288,9 @@ def main() -> None:
     ]
     parts += [definition(fit, kind, degree) for fit in FITS for kind, degree in fit.degrees.items()]
     tables = [turns("f32", 2, 54, 2, 1, [29, 53]), turns("f64", 4, 63, 16, 32, [53] * 4)]
-    TABLES.write_text("\n".join(["/* Written by ci/minimax.py: see gg_reduce_f64. */\n", *tables]))
-    TARGET.write_text("\n".join(parts))
+    head = "/* Written by ci/minimax.py: see gg_reduce_f64. */\n"
+    replace_text(TABLES, "\n".join([head, *tables]))
+    replace_text(TARGET, "\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "ci")]
+
+from generated import replace_text  # noqa: E402
+
 FOLDER = ROOT / "notebooks"
 FORMS = {"image/svg+xml": "_repr_svg_", "text/html": "_repr_html_", "text/latex": "_repr_latex_"}
 NUMBER = re.compile(r"-?\d+(?:\.\d*)?(?:e[+-]?\d+)?")
@@ -151,7 +155,7 @@ def main() -> int:
                 print(f"{file.name}: {difference}")
         else:
             text = json.dumps(now, indent=1, ensure_ascii=False)
-            file.write_text(text + "\n", encoding="utf-8")
+            replace_text(file, text + "\n")
     return status
 
 

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
 import gpugrad as gg  # noqa: E402
+from gpugrad.io import aside  # noqa: E402
 
 FOLDER = ROOT / "docs" / "pictures"
 KEY = b"gpugrad-page"
@@ -152,7 +153,7 @@ def main() -> int:
         for name, draw in DRAWINGS.items():
             draw().save(FOLDER / name)
         if "page.png" in stale(page):
-            (FOLDER / "page.png").write_bytes(photographed(page))
+            aside.write(FOLDER / "page.png", photographed(page))
     found = stale(page)
     for name in found:
         print(f"docs/pictures/{name} is not what is drawn today: run python ci/pictures.py")
