@@ -77,7 +77,7 @@ def plot(path: Any, model: Autoencoder, data: digits.Data, history: list[dict[st
     right.imshow(sheet(model, 14), cmap="gray_r", vmin=-0.8, vmax=2)
     right.set_axis_off()
     right.set_title("digits that it draws, over the same plane")
-    picture.savefig(path)
+    common.save_picture(picture, path)
     print(f"picture: {path}")
 
 

@@ -125,7 +125,7 @@ def plot(path: Any, history: list[dict[str, Any]], policies: Sequence[gg.nn.Modu
     right.set_xlabel("time (s)")
     right.set_yticks([6, 4, 2, 0], ["untrained", "untrained", "trained", "trained"])
     right.set_title("place of the cart, and its pole")
-    picture.savefig(path)
+    common.save_picture(picture, path)
     print(f"picture: {path}")
 
 

@@ -1,11 +1,13 @@
 """The chain rule in symbols and numbers: linear, sigmoid, squared error, on named scalars.
 
 It prints the values; then each derivative as a product of partial derivatives, in symbols and in
-numbers; then it trains until the loss is near zero. Run it with:
+numbers; then it trains until the loss is near zero, by a loop that is written out. Run it with:
 python examples/chain_rule.py
+With --save FILE it can be stopped at any time, and --resume FILE goes on.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import common
 
@@ -91,8 +93,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     step = common.compiled(args, step)
     losses = list(before.get("losses", []))
     done = len(losses)
+
+    def save() -> Path | None:
+        state = {"k": k.detach(), "b": b.detach(), "losses": common.numbers(losses)}
+        return common.save(args, "chain_rule", optimizer=optimizer, **state)
+
     print("\ntraining")
-    with common.Progress(range(done + 1, done + args.epochs + 1), every=10) as progress:
+    epochs = range(done + 1, done + args.epochs + 1)
+    with common.Progress(epochs, every=10, save=save) as progress:
         for _ in progress:
             losses.append(step())
             progress.report(loss=losses[-1])
@@ -103,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"final loss: {loss.item():.3g}")
 
     losses = common.numbers(losses)
-    common.save(args, "chain_rule", k=k.detach(), b=b.detach(), optimizer=optimizer, losses=losses)
+    if path := save():
+        print(f"saved: {path}")
     if args.plot:
         common.plot_losses(args.plot, {"loss": losses}, "linear → sigmoid → squared error")
 

@@ -164,7 +164,7 @@ def plot(path: Any, history: list[dict[str, Any]], model: Writer) -> None:
     right.set_xlabel("looks at")
     right.set_ylabel("at")
     right.set_title("one head of the first layer")
-    picture.savefig(path)
+    common.save_picture(picture, path)
     print(f"picture: {path}")
 
 

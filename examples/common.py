@@ -7,9 +7,11 @@ are needed, so an example that needs none of them runs without.
 import argparse
 import functools
 import importlib
+import io
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +23,7 @@ if "numpy" not in sys.modules:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gpugrad as gg
+from gpugrad.io import aside
 
 # Learning rates where neither --lr nor the example says another.
 RATES = {
@@ -80,14 +83,29 @@ def parser(
         )
         _add_optimizer(training, optimizer, rates, "; after --resume, the earlier one")
         add_plot(training, "the loss curve")
-        training.add_argument(
-            "--save", type=_new_file, metavar="FILE", help="save the state for --resume"
-        )
-        training.add_argument(
-            "--resume", type=_old_file, metavar="FILE", help="continue from a file of --save"
-        )
+        add_saving(training)
         add_compile(training)
     return flags
+
+
+def add_saving(flags: Any) -> None:
+    """The flags --save and --resume, for `save` and `resume`."""
+    flags.add_argument(
+        "--save", type=_new_file, metavar="FILE", help="save the state while it runs, for --resume"
+    )
+    flags.add_argument(
+        "--resume", type=_old_file, metavar="FILE", help="continue from a file of --save"
+    )
+
+
+def add_checkpoints(flags: Any, when: str) -> None:
+    """The flag --checkpoints, for a `gg.Trainer`."""
+    flags.add_argument(
+        "--checkpoints",
+        type=_folder,
+        metavar="FOLDER",
+        help=f"save the state here {when} and on Ctrl-C, and go on from the last one",
+    )
 
 
 def add_compile(flags: Any) -> None:
@@ -136,12 +154,7 @@ def add_trainer_flags(
     )
     if optimizer is not None:
         _add_optimizer(training, optimizer, rates)
-    training.add_argument(
-        "--checkpoints",
-        type=Path,
-        metavar="FOLDER",
-        help="save the state here after each epoch and on Ctrl-C, and go on from the last one",
-    )
+    add_checkpoints(training, "after each epoch")
     add_plot(training)
     add_compile(training)
 
@@ -210,6 +223,17 @@ def positive_float(text: str) -> float:
     return value
 
 
+def from_zero(text: str) -> float:
+    """A number from 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number from 0, got {text!r}")
+    return value
+
+
 def _seed(text: str) -> int:
     try:
         value = int(text)
@@ -239,11 +263,29 @@ def _new_file(text: str) -> Path:
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a folder; expected a file's name")
+    if path.exists() and not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is no file")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {str(path.parent)!r}; make it first")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text!r} may not be written")
+    _check_writable(path.parent, text)
     return path
+
+
+def _folder(text: str) -> Path:
+    """A folder that can be written to, there or to be made, checked before the training."""
+    path = Path(text)
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise argparse.ArgumentTypeError(f"{str(there)!r} is a file; expected a folder")
+    _check_writable(there, text)
+    return path
+
+
+def _check_writable(folder: Path, text: str) -> None:
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: {error.strerror}") from error
 
 
 def picture(text: str) -> Path:
@@ -322,12 +364,17 @@ class Progress:
                 progress.report(loss=loss)
 
     ``report`` reads its tensors, and so waits for the device, only in every ``every``-th epoch,
-    the first and the last. DivergedError where one is not finite.
+    the first and the last. Then it calls ``save()``, which returns a path or None. DivergedError
+    where a figure is not finite.
     """
 
-    def __init__(self, epochs: range, every: int = 1) -> None:
+    def __init__(
+        self, epochs: range, every: int = 1, save: Callable[[], Path | None] = lambda: None
+    ) -> None:
         self._epochs = epochs
         self._every = every
+        self._save = save
+        self._saved = ""
         self._now = epochs.start
         self._bar: Any = None
         if sys.stderr.isatty():
@@ -339,8 +386,10 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: object) -> None:
         self.close()
+        if isinstance(error, KeyboardInterrupt) and self._saved:
+            error.args = (f"interrupted; {self._saved}",)
 
     def __iter__(self) -> Iterator[int]:
         for epoch in self._epochs:
@@ -387,6 +436,8 @@ class Progress:
         else:
             text = "  ".join(f"{name} {value}" for name, value in shown.items())
             print(f"epoch {self._now:{len(str(self._epochs[-1]))}d}  {text}", flush=True)
+        if path := self._save():
+            self._saved = f"epoch {self._now} is saved: go on with --resume {path}"
 
 
 class ShowEpochs(gg.training.Callback):
@@ -433,14 +484,15 @@ def rate(args: argparse.Namespace) -> float:
     return float(default if args.lr is None else args.lr)
 
 
-def save(args: argparse.Namespace, example: str, **state: Any) -> None:
-    """Save to --save, if given: ``state`` by name, the flags, and the generator."""
+def save(args: argparse.Namespace, example: str, **state: Any) -> Path | None:
+    """Save to --save, if given: ``state`` by name, the flags, and the generator; the path."""
     if args.save is None:
-        return
+        return None
     generator = gg.random.default_generator()
     fixed = {"example": example, "flags": fixed_flags(args), "generator": generator}
     gg.save({**fixed, **state}, args.save)
-    print(f"saved: {args.save}")
+    path: Path = args.save
+    return path
 
 
 def resume(args: argparse.Namespace, example: str, **parts: Any) -> dict[str, Any]:
@@ -458,7 +510,7 @@ def resume(args: argparse.Namespace, example: str, **parts: Any) -> dict[str, An
         _compare_flags(args, args.resume, state["flags"])
         for name, part in {**parts, "generator": gg.random.default_generator()}.items():
             part.load_state_dict(state[name])
-            if args.lr is not None and name == "optimizer":
+            if name == "optimizer" and args.lr is not None:
                 for group in part.param_groups:
                     group["lr"] = args.lr
     except (KeyError, TypeError, ValueError) as error:
@@ -499,7 +551,10 @@ def _compare_flags(args: argparse.Namespace, path: Path, flags: Mapping[str, Any
 
 
 # The flags that determine the data and the steps: a resume with others is refused.
-_FIXED = ("batch_size", "dtype", "length", "optimizer", "seed")
+_FIXED = (
+    "atoms", "batch_size", "clip", "dtype", "evaluations", "length", "noise", "optimizer",
+    "penalty", "rate", "seed",
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------- plots
@@ -516,11 +571,18 @@ def figure(columns: int = 1) -> tuple[Any, Any]:
     return new, new.subplots(1, columns)
 
 
+def save_picture(drawn: Any, path: Path) -> None:
+    """Write a figure in the format of the file's name. An old file is replaced whole or stays."""
+    picture = io.BytesIO()
+    drawn.savefig(picture, format=path.suffix[1:].lower())
+    aside.write(path, picture.getvalue())
+
+
 def plot_losses(path: Path, history: Any, title: str, ylabel: str = "loss") -> None:
     """Draw loss curves into a picture: a history as of `gg.plot.curves`, or a dict by name."""
     drawn, panel = figure()
     gg.plot.curves(history, ax=panel)
     panel.set_ylabel(ylabel)
     panel.set_title(title)
-    drawn.savefig(path)
+    save_picture(drawn, path)
     print(f"loss curve: {path}")

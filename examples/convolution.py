@@ -50,7 +50,7 @@ def plot(path: Any, found: digits.Fit) -> None:
     names = [f"{truth}, taken for {other}" for truth, other in pairs]
     draw_tiles(right, list(pictures), max(2, int(np.ceil(np.sqrt(len(pictures))))), names)
     right.set_title(f"the {len(wrong)} pictures that it took for others")
-    picture.savefig(path)
+    common.save_picture(picture, path)
     print(f"loss curve, maps and mistakes: {path}")
 
 

@@ -138,7 +138,7 @@ def plot(
     right.imshow(np.hstack([picture.cpu().numpy() for picture in pictures]), cmap="gray")
     right.set_title("a picture, blurred, and sharpened again")
     right.set_axis_off()
-    drawn.savefig(path)
+    common.save_picture(drawn, path)
     print(f"the fits: {path}")
 
 

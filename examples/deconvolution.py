@@ -93,7 +93,7 @@ def plot(path: Any, pictures: dict[str, gg.Tensor]) -> None:
         panel.imshow(picture.cpu().numpy(), cmap="gray", vmin=0, vmax=1)
         panel.set_title(title)
         panel.set_axis_off()
-    drawn.savefig(path)
+    common.save_picture(drawn, path)
     print(f"\nthe pictures: {path}")
 
 

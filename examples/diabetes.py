@@ -63,7 +63,7 @@ def plot(path: Any, history: list[dict[str, Any]], predicted: gg.Tensor, truth: 
     left.set_title("diabetes")
     gg.plot.predictions(predicted, truth, ax=right)
     right.set_title(f"held-out patients, {right.get_title()}")
-    picture.savefig(path)
+    common.save_picture(picture, path)
     print(f"loss curve and predictions: {path}")
 
 

@@ -67,7 +67,7 @@ def plot(path: Any, found: "Fit", title: str) -> None:
     left.set_title("loss")
     gg.plot.confusion_matrix(found.predicted, found.truth, ax=right)
     right.set_title(title)
-    figure.savefig(path)
+    common.save_picture(figure, path)
     print(f"loss curve and confusion matrix: {path}")
 
 

@@ -73,7 +73,7 @@ def plot(path: Any, history: list[dict[str, Any]], true: np.ndarray, found: np.n
     right.legend(loc="upper center")
     right.set_title(f"{len(found)} values from its own forecasts")
     right.grid(alpha=0.3)
-    picture.savefig(path)
+    common.save_picture(picture, path)
     print(f"picture: {path}")
 
 

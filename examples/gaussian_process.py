@@ -95,7 +95,7 @@ def plot(path: Any, thetas: dict[str, gg.Tensor], x: gg.Tensor, y: gg.Tensor) ->
         panel.set_xlabel("x")
         panel.legend()
     panels[0].sharey(panels[1])
-    picture.savefig(path)
+    common.save_picture(picture, path)
     print(f"\nthe process before and after: {path}")
 
 

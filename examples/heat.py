@@ -73,7 +73,7 @@ def plot(
     right.legend()
     for panel in (left, right):
         panel.grid(alpha=0.3)
-    picture.savefig(path)
+    common.save_picture(picture, path)
     print(f"temperatures and diffusivities: {path}")
 
 

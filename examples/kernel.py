@@ -140,34 +140,48 @@ def _(xp: Any, g: Any, y: Any, x: Any) -> Any:
 # ---------------------------------------------------------------- their uses
 
 
-def minimize(
-    f: Callable[[Any], Any], p: gg.Tensor, lr: float, steps: int, is_compiled: bool
-) -> None:
-    """Move ``p`` by Adam to where ``f`` is least."""
-    optimizer = gg.optim.Adam([p], lr=lr)
+class Line(gg.nn.Module):
+    """A slope and an intercept, both 0 at first."""
 
-    def step() -> None:
-        optimizer.zero_grad()
-        f(p).backward()
-        optimizer.step()
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = gg.nn.Parameter(gg.zeros(2))
 
-    step = gg.compile(step) if is_compiled else step
-    for _ in range(steps):
-        step()
+    def forward(self, x: gg.Tensor) -> gg.Tensor:
+        return self.p[0] * x + self.p[1]
+
+
+class Moves(gg.nn.Module):
+    """Moves each of some positions, at first by nothing."""
+
+    def __init__(self, x: gg.Tensor) -> None:
+        super().__init__()
+        self.by = gg.nn.Parameter(gg.zeros_like(x))
+
+    def forward(self, x: gg.Tensor) -> gg.Tensor:
+        return x + self.by
+
+
+def trainer_of(
+    model: gg.nn.Module, loss: Callable[[Any, Any], Any], lr: float, **settings: Any
+) -> gg.Trainer:
+    """What moves the parameters of a model by Adam to where the loss is least."""
+    optimizer = gg.optim.Adam(model.parameters(), lr=lr)
+    return gg.Trainer(model, optimizer, loss, progress=None, **settings)
 
 
 def fit_line(
     x: gg.Tensor, y: gg.Tensor, d: float | None, is_compiled: bool = False
 ) -> tuple[float, float]:
     """Slope and intercept, by the pseudo-Huber loss, or with ``d`` None by least squares."""
-    p = gg.zeros(2, dtype=x.dtype, device=x.device, requires_grad=True)
 
-    def loss(p: gg.Tensor) -> gg.Tensor:
-        off = p[0] * x + p[1] - y
+    def loss(found: gg.Tensor, y: gg.Tensor) -> gg.Tensor:
+        off = found - y
         return (off * off if d is None else huber(off, d=d)).mean()
 
-    minimize(loss, p, 0.1, 200, is_compiled)
-    slope, intercept = p.detach().tolist()
+    line = Line()
+    trainer_of(line, loss, 0.1, compile=is_compiled).fit([(x, y)] * 200)
+    slope, intercept = line.p.detach().tolist()
     return slope, intercept
 
 
@@ -180,12 +194,14 @@ def lattice(atoms: int) -> gg.Tensor:
     return 1.1 * gg.stack(cells, axis=1).astype(noise.dtype) + noise
 
 
-def relax(x: gg.Tensor, is_compiled: bool = False) -> tuple[gg.Tensor, float]:
+def relax(x: gg.Tensor, **settings: Any) -> tuple[gg.Tensor, float]:
     """Positions from which atoms no longer move, and their energy."""
-    x = x.detach().copy().requires_grad_()
-    minimize(lambda x: energies(x).sum(), x, 0.01, 500, is_compiled)
+    moves = Moves(x)
+    trainer = trainer_of(moves, lambda x, _: energies(x).sum(), 0.01, **settings)
+    trainer.fit([(x, None)] * 500, resume=trainer.checkpoints is not None)
     with gg.no_grad():
-        return x.detach(), energies(x).sum().item()
+        found = moves(x)
+        return found, energies(found).sum().item()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -198,6 +214,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="N",
         help="of the cluster (default: 13)",
     )
+    common.add_checkpoints(flags, "after each 100 steps of the cluster")
     common.add_compile(flags)
     args = flags.parse_args(argv)
     device = common.setup(args)
@@ -217,7 +234,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{name:14} slope {slope:6.3f} (2)  intercept {intercept:6.3f} (1)")
 
     print("\natoms that attract each other, moved until no force is left:")
-    positions, energy = relax(lattice(args.atoms), args.compile)
+    saves = {"checkpoints": args.checkpoints, "save_steps": 100} if args.checkpoints else {}
+    positions, energy = relax(
+        lattice(args.atoms), compile=args.compile, callbacks=common.SameFlags(args), **saves
+    )
     force = gg.grad(lambda x: energies(x).sum())(positions)
     print(f"{args.atoms} atoms: energy {energy:.4f}, largest force {abs(force).max().item():.2g}")
 

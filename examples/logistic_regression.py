@@ -6,9 +6,13 @@ The mean cross-entropy of ten scores, linear in 64 pixels, plus a penalty on the
 convex: there is one minimum, and where no gradient is left it is found. L-BFGS, which estimates the
 curvature from past gradients, gets there in some hundred evaluations of all the data. The picture
 shows what is left of the gradient, and the weights of each digit.
+
+The loop is written out: it compares what each evaluation leaves of the gradient, and gg.Trainer
+knows steps. With --save FILE the fits are saved one by one, and --resume FILE makes the others.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import common
@@ -128,7 +132,7 @@ def plot(path: Any, model: gg.nn.Module, curves: dict[str, list[float]]) -> None
     right.axis("off")
     right.set_title("ink that speaks for a digit (red), and against it (blue)")
     picture.colorbar(shown, ax=right, shrink=0.6)
-    picture.savefig(path)
+    common.save_picture(picture, path)
     print(f"picture: {path}")
 
 
@@ -150,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="on the squared weights (default: 0.001)",
     )
     common.add_plot(flags, "the fits")
+    common.add_saving(flags)
     common.add_compile(flags)
     args = flags.parse_args(argv)
     device = common.setup(args)
@@ -158,15 +163,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{len(data.x)} pictures to learn, {len(data.test_x)} held out, {args.dtype} on {device}\n"
     )
     print(f"{'':18}{'evaluations':>12}{'loss':>10}{'gradient':>12}{'accuracy':>10}")
-    fits = {"L-BFGS": newton(data, args.penalty, args.evaluations, args.compile)}
-    for name, make in RIVALS.items():
-        fits[name] = descent(make, data, args.penalty, args.evaluations, args.compile)
-    for name, (model, norms) in fits.items():
+    settings = (data, args.penalty, args.evaluations, args.compile)
+    makers = {"L-BFGS": newton, **{name: partial(descent, make) for name, make in RIVALS.items()}}
+    fits = common.resume(args, "logistic_regression").get("fits", {})
+    for name, make in makers.items():
+        if name not in fits:
+            model, norms = make(*settings)
+            fits[name] = {"model": model.state_dict(), "norms": norms}
+            common.save(args, "logistic_regression", fits=fits)
+        model, norms = start(), fits[name]["norms"]
+        model.load_state_dict(fits[name]["model"])
         with gg.no_grad():
             loss = objective(model, data, args.penalty).item()
         print(f"{name:18}{len(norms):12}{loss:10.6f}{norms[-1]:12.1e}{accuracy(model, data):10.2%}")
     if args.plot:
-        plot(args.plot, fits["L-BFGS"][0], {name: norms for name, (_, norms) in fits.items()})
+        best = start()
+        best.load_state_dict(fits["L-BFGS"]["model"])
+        plot(args.plot, best, {name: fit["norms"] for name, fit in fits.items()})
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def plot(path: Any, found: np.ndarray, true: np.ndarray) -> None:
     right.set_title("lines: the network, dots: exact")
     right.grid(alpha=0.3)
     right.legend()
-    picture.savefig(path)
+    common.save_picture(picture, path)
     print(f"picture: {path}")
 
 

@@ -5,6 +5,9 @@ to a norm of at most --clip, adds them up, and adds normal noise of --noise time
 one picture can change is bounded, and hidden by the noise (Abadi and others, "Deep learning with
 differential privacy", 2016). The last line is the accuracy on pictures that it has not seen.
 
+gg.Trainer has a gradient for each batch, not one for each picture, so the loop is written out.
+With --save FILE it can be stopped at any time, and --resume FILE goes on.
+
     python examples/private_digits.py
     python examples/private_digits.py --noise 0        # clipped alone: no privacy
     python examples/private_digits.py --device cuda
@@ -12,6 +15,7 @@ differential privacy", 2016). The last line is the accuracy on pictures that it 
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import common
@@ -46,10 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.add_argument("--batch-size", type=common.positive_int, default=128, metavar="N")
     flags.add_argument("--rate", type=common.positive_float, default=0.5, help="learning rate")
     flags.add_argument("--clip", type=common.positive_float, default=1.0, help="of a gradient")
-    flags.add_argument("--noise", type=float, default=1.0, help="in units of --clip")
+    flags.add_argument("--noise", type=common.from_zero, default=1.0, help="in units of --clip")
+    common.add_saving(flags)
     args: argparse.Namespace = flags.parse_args(argv)
-    if args.noise < 0:
-        flags.error("--noise: its spread cannot be negative")
     device = common.setup(args)
     data = digits.load(args.seed, args.dtype, device)
     model = gg.nn.Sequential(gg.nn.Linear(64, 64), gg.nn.Tanh(), gg.nn.Linear(64, 10))
@@ -59,18 +62,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{len(data.x)} pictures, {sum(p.size for p in parameters.values())} parameters, {device}"
     )
 
-    for epoch in range(1, args.epochs + 1):
-        order = gg.random.permutation(len(data.x), device=device)
-        for start in range(0, len(data.x), args.batch_size):
-            batch = order[start : start + args.batch_size]
-            sums = private_sum(
-                slopes(parameters, data.x[batch], data.y[batch]), args.clip, args.noise
-            )
-            step = args.rate / len(batch)
-            parameters = {name: p - step * sums[name] for name, p in parameters.items()}
-        if epoch == 1 or epoch % 5 == 0 or epoch == args.epochs:
-            value = loss(model, parameters, data.x, data.y).item()
-            print(f"epoch {epoch:3d}  loss {value:.6f}")
+    before = common.resume(args, "private_digits")
+    parameters, done = before.get("parameters", parameters), before.get("epoch", 0)
+
+    def save() -> Path | None:
+        return common.save(args, "private_digits", parameters=parameters, epoch=done)
+
+    epochs = range(done + 1, done + args.epochs + 1)
+    with common.Progress(epochs, every=5, save=save) as progress:
+        for epoch in progress:
+            order = gg.random.permutation(len(data.x), device=device)
+            for start in range(0, len(data.x), args.batch_size):
+                batch = order[start : start + args.batch_size]
+                sums = private_sum(
+                    slopes(parameters, data.x[batch], data.y[batch]), args.clip, args.noise
+                )
+                step = args.rate / len(batch)
+                parameters = {name: p - step * sums[name] for name, p in parameters.items()}
+            done = epoch
+            if progress.due:
+                progress.report(loss=loss(model, parameters, data.x, data.y))
+    if path := save():
+        print(f"saved: {path}")
 
     scores = gg.functional_call(model, parameters, data.test_x)
     right = (scores.argmax(axis=1) == data.test_y).astype(args.dtype).mean().item()

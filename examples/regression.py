@@ -3,10 +3,12 @@
     python examples/regression.py --plot loss.png
 
 The data are 100 x 3 normal numbers x and y = x * coef - 3; ``x @ w + b`` learns them, so w becomes
-diag(coef) and b becomes -3.
+diag(coef) and b becomes -3. The loop is what this example shows; digits.py leaves it to gg.Trainer.
+With --save FILE it can be stopped at any time, and --resume FILE goes on.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import common
 
@@ -54,7 +56,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     step = common.compiled(args, step)
     done = len(losses)
-    with common.Progress(range(done, done + args.epochs), every=10) as progress:
+
+    def save() -> Path | None:
+        state = {"w": w.detach(), "b": b.detach(), "losses": common.numbers(losses)}
+        return common.save(args, "regression", **state, **parts)
+
+    with common.Progress(range(done, done + args.epochs), every=10, save=save) as progress:
         for _ in progress:
             losses.append(step(w, b))
             progress.report(loss=losses[-1])
@@ -66,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("b (to learn: -3)")
     print("   ", "  ".join(f"{value:8.4f}" for value in b.detach().tolist()))
     print(f"final loss: {losses[-1]:.6f}")
-    common.save(args, "regression", w=w.detach(), b=b.detach(), losses=losses, **parts)
+    if path := save():
+        print(f"saved: {path}")
     if args.plot:
         history = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses)]
         common.plot_losses(args.plot, history, "x @ w + b", "sum of squared errors")
