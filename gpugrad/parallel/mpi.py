@@ -86,7 +86,7 @@ class MPIEngine(Engine):
 
         def move() -> None:
             wide = _reducible(array)
-            part = wide[: len(own)].copy()  # MPI gives the result a memory of its own
+            part = _settled(wide[: len(own)].copy())  # MPI gives the result a memory of its own
             if lengths is None:
                 self._data.Reduce_scatter_block(wide, part, _OPS[op])
             else:
@@ -130,6 +130,7 @@ class MPIEngine(Engine):
         self._drain()
         what = contents(array, note)
         with self._watch.at(f"recv from {source} of {what}", collective=False):
+            _settle(array)  # what is queued may still use its memory
             header = self._headers.irecv(None, source, _FROM_RANK)
             sent = self._wait_for(header)
             if sent != what:
@@ -258,6 +259,11 @@ def _settle(array: Any) -> None:
         device_of(array).synchronize()
 
 
+def _settled(array: Any) -> Any:
+    _settle(array)
+    return array
+
+
 def cuda_aware() -> bool:
     """Whether this MPI says that it takes the memory of GPUs."""
     if os.environ.get("MPICH_GPU_SUPPORT_ENABLED") == "1":  # Cray's
@@ -284,7 +290,7 @@ def _bytes(array: Any) -> Any:
 def _reducible(array: Any) -> Any:
     """The array, or a copy in a dtype that MPI computes with: halves in float32, native order."""
     if is_half(array.dtype):
-        return array.astype(SINGLE)
+        return _settled(array.astype(SINGLE))
     if kind_of(array.dtype) == "b":
         return array.view(np.uint8)
     if kind_of(array.dtype) not in "iufc":
