@@ -30,7 +30,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.batching import enter
 from gpugrad.engine.accumulate import steal_or_copy
 from gpugrad.engine.backward import GraphMode, run_backward
-from gpugrad.engine.forward import push
+from gpugrad.engine.forward import push, push_raw
 from gpugrad.engine.messages import check_real
 from gpugrad.engine.modes import enable_grad, is_grad_enabled, outermost
 from gpugrad.engine.node import Node, next_serial
@@ -284,9 +284,16 @@ class Run:
         }
         nodes = [output._node for output in self.outputs]
         quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
-        with enable_grad(), self.device(), quiet:
-            pushed = push(known, nodes, GRAPH_MODE if watched else PLAIN, by_choice)
         plain = not watched and not any(map(is_recorded, known.values()))
+        with enable_grad(), self.device(), quiet:
+            if plain and by_choice is None:
+                raws = {node: tangent.data for node, tangent in known.items()}
+                pushed = [
+                    None if tangent is None else Tensor(tangent)
+                    for tangent in push_raw(raws, nodes, PLAIN)
+                ]
+            else:
+                pushed = push(known, nodes, GRAPH_MODE if watched else PLAIN, by_choice)
         return [
             _zeros(output) if tangent is None else tangent.detach() if plain else tangent
             for output, tangent in zip(self.outputs, pushed)

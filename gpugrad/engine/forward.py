@@ -10,16 +10,18 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.engine.backward import GraphMode, freed, reachable, run_backward
 from gpugrad.engine.follow import on_device_of
 from gpugrad.engine.modes import in_rules
 from gpugrad.engine.node import Leaf
-from gpugrad.engine.outputs import OutputsNode, zeros
+from gpugrad.engine.op import TABLE
+from gpugrad.engine.outputs import PICK, OutputsNode, zeros
 from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.engine.support import OutputSupports, asks, nonzero, push_support
 
-__all__ = ["push", "transpose"]
+__all__ = ["push", "push_raw", "transpose"]
 
 
 def push(
@@ -75,14 +77,26 @@ def _tangent(
     op = node.op
     if op.expand is not None:
         return _expanded(node, tangents, graph, supports)
-    parameters = node.parameters or {}
-    xp = graph.xp
     values, y = graph.values(node)
     if supports is not None:
         push_support(supports, node, tangents)
+    result = _by_rule(node, tangents, graph.xp, values, y, supports)
+    if result is NotImplemented:
+        result = _transposed(node, tangents, values, y, graph)
+    if isinstance(node, OutputsNode) or result is None:
+        return result
+    return unbroadcast(graph.xp, result, node.shape, node.dtype)
+
+
+def _by_rule(
+    node: Any, tangents: Sequence[Any], xp: Any, values: Sequence[Any], y: Any,
+    supports: dict[Any, Any] | None,
+) -> Any:  # fmt: skip
+    """The tangent of a node whose op says how; NotImplemented for others."""
+    op, parameters = node.op, node.parameters or {}
     if op.jvp is not None:
-        result = op.jvp(xp, tangents, y, *values, **parameters)
-    elif op.kind == "linear":
+        return op.jvp(xp, tangents, y, *values, **parameters)
+    if op.kind == "linear":
         some = next(t for t in tangents if t is not None)
         # The tangent of a number, as in an assignment to elements, is a number.
         full = [
@@ -95,27 +109,67 @@ def _tangent(
             else 0
             for index, (tangent, value) in enumerate(zip(tangents, values, strict=True))
         ]
-        result = getattr(xp, op.name)(*full, **parameters)
-    elif op.kind == "elementwise" and op.vjps is not None:
+        return getattr(xp, op.name)(*full, **parameters)
+    if op.kind == "elementwise" and op.vjps is not None:
         rules = op.vjps
         terms = (
             _masked(node, index, supports, xp, rules[index](xp, t, y, *values, **parameters))
             for index, t in enumerate(tangents)
             if t is not None
         )
-        result = reduce(add, terms)
-    elif op.kind == "multilinear":
+        return reduce(add, terms)
+    if op.kind == "multilinear":
         terms = (
             getattr(xp, op.name)(*values[:index], t, *values[index + 1 :], **parameters)
             for index, t in enumerate(tangents)
             if t is not None
         )
-        result = reduce(add, terms)
-    else:
-        result = _transposed(node, tangents, values, y, graph)
-    if isinstance(node, OutputsNode) or result is None:
-        return result
-    return unbroadcast(xp, result, node.shape, node.dtype)
+        return reduce(add, terms)
+    return NotImplemented
+
+
+def push_raw(tangents: dict[Any, Any], outputs: Sequence[Any], graph: GraphMode) -> list[Any]:
+    """As `push` with ``by_choice=None``, of raw arrays of one device: nothing is recorded.
+
+    Rules of the table run over these arrays. For any other op they are Tensors in between.
+    """
+    known = dict(tangents)
+    nodes = [node for node in outputs if node is not None]
+    xp = namespace_of(next(iter(known.values())))
+    before = in_rules.get()
+    try:
+        in_rules.set(True)
+        for node in reachable(nodes, min(node.serial for node in known)):
+            if node in known or isinstance(node, Leaf):
+                continue
+            own = [None if parent is None else known.get(parent) for parent in node.parents]
+            if any(tangent is not None for tangent in own):
+                known[node] = _raw_tangent(node, own, xp, graph)
+    finally:
+        in_rules.set(before)
+    return [None if node is None else known.get(node) for node in outputs]
+
+
+def _raw_tangent(node: Any, tangents: list[Any], xp: Any, graph: GraphMode) -> Any:
+    op, values = node.op, node.values
+    if op is PICK:
+        return tangents[0][node.parameters["index"]]
+    if values is not None and TABLE.get(op.name) is op and not isinstance(node, OutputsNode):
+        if node.serial < versions.latest:
+            versions.verify(node)
+        y = node if node.y is None else node.y
+        result = _by_rule(node, tangents, xp, values, y, None)
+        if result is not NotImplemented:
+            return None if result is None else unbroadcast(xp, result, node.shape, node.dtype)
+    wrapped = [_converted(one, lambda array: graph.wrap(array, None)) for one in tangents]
+    return _converted(_tangent(node, wrapped, graph, None), lambda tensor: tensor.data)
+
+
+def _converted(tangent: Any, convert: Callable[[Any], Any]) -> Any:
+    """A tangent, or those of several outputs, as raw arrays or as Tensors."""
+    if isinstance(tangent, tuple | list):
+        return tuple([_converted(one, convert) for one in tangent])
+    return None if tangent is None else convert(tangent)
 
 
 def _expanded(
