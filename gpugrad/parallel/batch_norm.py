@@ -70,9 +70,10 @@ class SyncBatchNorm(BatchNorm):
         axes = (0, *range(2, x.ndim))
         column = (1, -1, *(1,) * (x.ndim - 2))
         wide = x.astype("float32") if is_half(x.dtype) else x
-        own = wide.mean(axis=axes)
+        rows = x.size // x.shape[1]
+        own = wide.sum(axis=axes) / max(rows, 1)  # a process may have none
         deviations = ((wide - own.reshape(column)) ** 2).sum(axis=axes)
-        length = full_like(own[:1], x.size // x.shape[1])
+        length = full_like(own[:1], rows)
         parts = all_gather(FUNCTIONS["concatenate"]([own, deviations, length]))
         channels, counts = self.num_features, parts[:, -1:]
         means, squares = parts[:, :channels], parts[:, channels:-1]

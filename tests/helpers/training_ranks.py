@@ -151,6 +151,20 @@ def buffers():
     return {"differ before": differ or parallel.size() == 1, "same after": same}
 
 
+def absent():
+    """The statistics of a synchronised layer where the first of several ranks has no rows."""
+    layer, others = nn.SyncBatchNorm(X.shape[1], dtype="float64"), max(parallel.size() - 1, 1)
+    parts = np.array_split(X, others)
+    own = X[:0] if parallel.rank() < parallel.size() - others else parts[parallel.rank() - 1]
+    x = gg.tensor(own, requires_grad=True)
+    (layer(x) ** 3).sum().backward()
+    finite = all(np.isfinite(g.cpu().numpy()).all() for g in (x.grad, layer.weight.grad))
+    return {
+        "statistics": [layer.running_mean.tolist(), layer.running_var.tolist()],
+        "finite": finite,
+    }
+
+
 def draws():
     """Dropout differs by rank and by call; what is drawn outside agrees, also after it."""
     gg.manual_seed(parallel.rank())
@@ -523,8 +537,8 @@ def launched():
 
 
 CHECKS = (
-    equivalence, bits, names, buffers, draws, order, states, divided, refusals, training, models,
-    optimizers, launched,
+    absent, equivalence, bits, names, buffers, draws, order, states, divided, refusals, training,
+    models, optimizers, launched,
 )  # fmt: skip
 WITH_FOLDER = (stopping, going_on)
 ON_ALL_DEVICES = (equivalence, buffers, draws, states, training)

@@ -17,7 +17,7 @@ from repository import ROOT
 
 ROWS = 14  # of the data set that is shared
 # What one and four ranks do.
-FEW = ("equivalence", "order", "divided", "training", "models")
+FEW = ("absent", "equivalence", "order", "divided", "training", "models")
 ON_HOST = ["cpu", *(["sim"] if "sim" in DEVICES else [])]
 ALL = (*FEW, "optimizers", "bits", "names", "buffers", "draws", "states", "refusals")
 
@@ -94,6 +94,13 @@ def test_training_is_that_of_one_process_with_the_whole_batch(name, one, two, fo
     for found in (two, four):
         np.testing.assert_allclose(found["equivalence"][name], expected, rtol=0, atol=1e-12)
         assert found["equivalence"][f"{name} is the same"]
+
+
+def test_a_rank_without_rows_does_not_change_the_statistics(one, two, four):
+    for found in (one, two, four):
+        got, expected = found["absent"]["statistics"], one["absent"]["statistics"]
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+        assert found["absent"]["finite"]
 
 
 @pytest.mark.parametrize("name", SHARDED)
