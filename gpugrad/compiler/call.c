@@ -60,10 +60,43 @@ static int is_shared(const call_t *c, const write_t *write, const array_t *targe
     for (index_t i = 0; i < e->input_count; i++) {
         const array_t *one = (const array_t *)c->items[i];
         if (i == write->input || one->head.type != known.array) continue;
-        if (!write->is_argument && !e->in_arguments[i]) continue;
+        if (write->what == IN_PLACE && !write->is_argument && !e->in_arguments[i]) continue;
         if (one->data < stop && start < one->data + e->input_bytes[i]) return 1;
     }
     return 0;
+}
+
+/* The array of an input that is no argument's; NULL if it is none. */
+static const array_t *steady(const call_t *c, index_t i)
+{
+    const array_t *one = (const array_t *)c->items[i];
+    return c->entry->in_arguments[i] || one->head.type != known.array ? NULL : one;
+}
+
+/* Whether an array that is no argument's lies elsewhere than before, and shares memory with another
+   one, of which one is changed. */
+static int is_tied(const call_t *c)
+{
+    const entry_t *e = c->entry;
+    for (index_t i = 0; i < e->input_count; i++) {
+        const array_t *one = steady(c, i);
+        if (one == NULL || e->last[i] == one->data) continue;
+        for (index_t j = 0; j < e->input_count; j++) {
+            const array_t *other = steady(c, j);
+            if (i == j || other == NULL || !(e->are_changed[i] || e->are_changed[j])) continue;
+            if (one->data < other->data + e->input_bytes[j]
+                && other->data < one->data + e->input_bytes[i]) return 1;
+        }
+    }
+    return 0;
+}
+
+static void remember_places(const call_t *c)
+{
+    for (index_t i = 0; i < c->entry->input_count; i++) {
+        const array_t *one = steady(c, i);
+        c->entry->last[i] = one == NULL ? NULL : one->data;
+    }
 }
 
 /* Whether a gradient is there that nobody else refers to: its memory then gets the new one. */
@@ -86,6 +119,10 @@ static int prepare_writes(call_t *c)
 {
     const entry_t *e = c->entry;
     object **outputs = c->items + e->input_count;
+    if (e->last != NULL) {
+        if (is_tied(c)) return UNUSUAL;
+        remember_places(c);
+    }
     for (index_t i = 0; i < e->write_count; i++) {
         const write_t *write = &e->writes[i];
         object *target = write->what == IN_PLACE ? owned(c->items[write->input])
@@ -345,13 +382,15 @@ static object *failed(const call_t *c)
 
 static object *called(call_t *c)
 {
+    const entry_t *e = c->entry;
     object *found = NULL;
     int state = begin(c) ? prepare(c) : FAILED;
     if (state == READY && run(c) != 0) state = UNUSUAL;
     give_back(c);
-    if (state == UNUSUAL)
+    if (state == UNUSUAL) {
         found = rest(c);
-    else if (state == READY) {
+        if (found != NULL && e->last != NULL) remember_places(c);
+    } else if (state == READY) {
         c->has_run = 1;
         found = store(c) ? result(c) : NULL;
     }

@@ -53,6 +53,9 @@ def built_in(entry: Any, state: Any, leaves: Sequence[Any]) -> BuiltIn | None:
     native = entry.native
     if modes is None or native is None or not native.is_whole or entry.recorded.guards:
         return None
+    arrays = [id(array) for _, array, *_ in entry.recorded.tensors]
+    if len({*arrays}) < len(arrays):  # tensors over one array, which may become two
+        return None
     if not _library():
         return None
     words = _Words()
@@ -272,6 +275,8 @@ class _Words:
         if recorded.after or before:
             before = recorded.before
         is_pure = not (before or recorded.writes)
+        # The inputs that are changed in place, but for arguments.
+        changed = [given.get(w.value) for w in entry.changes if not w.is_argument]
         work = native.workspace
         row = [
             *native.addresses(),
@@ -287,6 +292,8 @@ class _Words:
             self.objects(before),
             self.table([[self.place(place)] for place in recorded.finds]),
             self.table([sizes]), self.table([[i in entry.arguments for i in range(len(sizes))]]),
+            self.table([[i in changed for i in range(len(sizes))]]),
+            self.table([[0] * len(sizes)]) if changed else 0,
             self.table([
                 [
                     *self.kind(value.shape, value.dtype), entry.reuse.get(i, -1), value.weak,

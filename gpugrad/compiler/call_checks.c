@@ -164,7 +164,8 @@ typedef struct {
     const variable_t *layers;  /* weak references, and their modes */
     object *const *before;
     const place_t *const *inputs;
-    const index_t *input_bytes, *in_arguments;
+    const index_t *input_bytes, *in_arguments, *are_changed;
+    const char **last;  /* where arrays that are no arguments' were, when they lay apart */
     const output_t *outputs;
     const write_t *writes;
     const counter_t *after;

@@ -68,6 +68,9 @@ class Entry:
             self.native = in_c(program, reuse)
         self.device = _on_device(program, reuse, recorded) if is_kept else None
         steady = [i for i, find in enumerate(recorded.finds) if not is_given(find)]
+        # Arrays that are mostly the same at each call, and those which lay apart.
+        self._steady = [i for i in steady if not program.inputs[i].weak]
+        self._seen: list[Any] = []
         backend: Any = (
             recorded.pieces or self.native or self.device or replay.build(program, steady)
         )
@@ -177,17 +180,27 @@ class Entry:
             put_back()
 
     def _check_memory(self, leaves: Sequence[Any], given: Sequence[Any]) -> None:
-        """StaleError where an argument and an array that is changed in place share memory.
+        """StaleError where an array that is changed in place shares memory with another one.
 
-        ArgumentError where an array cannot be changed.
+        Those that are not arguments are compared with each other only if one is not that of the
+        last call. ArgumentError where an array cannot be changed.
         """
+        if not self.changes:
+            return
+        now = [given[i] for i in self._steady if not isinstance(given[i], np.generic)]
+        have_moved = len(now) != len(self._seen) or not all(
+            reference() is array for reference, array in zip(self._seen, now)
+        )
         for write in self.changes:
             target = write.find(leaves)
             check_writable("compile", target)
             own = self.places.get(write.value)
-            for place in range(len(given)) if write.is_argument else self.arguments:
+            every = write.is_argument or have_moved or own is None
+            for place in range(len(given)) if every else self.arguments:
                 if place != own and share(target, given[place]):
                     raise StaleError
+        if have_moved:
+            self._seen = [weakref.ref(array) for array in now]
 
     def _run(self, leaves: Sequence[Any], drawn: dict[Value, Any]) -> Any:
         recorded = self.recorded

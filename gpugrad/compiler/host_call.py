@@ -63,7 +63,10 @@ def check(recorded: Any) -> Call:
 
 
 class _CheckWriter(CallWriter):
-    arguments: Sequence[int] = ()
+    def __init__(self) -> None:
+        super().__init__()
+        self.arguments: Sequence[int] = ()
+        self.first: dict[int, Place] = {}  # by array, the first tensor that has it
 
     def tensor(self, find: Place, array: Any, hooks: Any, has_grad: bool | None) -> None:
         """Compare a tensor's array, hooks and gradient."""
@@ -77,6 +80,8 @@ class _CheckWriter(CallWriter):
             f"    or now.shape != {shape} or now.dtype != {dtype}",
             "): return False",
         ]
+        if (first := self.first.setdefault(id(array), find)) is not find:
+            self.lines.append(f"if now is not {self.place(first)}._array: return False")
         if type(find) is Living:
             tests = [f"tensor is leaves[{index}]" for index in self.arguments]
             self.lines += [f"if {' or '.join(tests)}: return False"] if tests else []

@@ -136,7 +136,7 @@ class Tape:
 
     def restore(self) -> None:
         """Give captured arrays back what they had before."""
-        for one, before in self.before.items():
+        for one, before in reversed(self.before.items()):  # of memory that they share the first
             if getattr(one.array.flags, "writeable", True):  # CuPy's arrays always are
                 one.array[...] = before
 
