@@ -6,6 +6,7 @@ A place in the arena is taken for a result, and taken again by another once nobo
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def packed(lives: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
     ([128, 0, 128], 256)
     """
     offsets, size = plan_memory([(i, *life) for i, life in enumerate(lives)])
-    if len(lives) > FEW:
+    if len(lives) > FEW or size == _most_at_once(lives):
         return [offsets[i] for i in range(len(lives))], size
     placed: list[tuple[int, int, int, int]] = []
     by_size: dict[int, int] = {}
@@ -113,6 +114,15 @@ def packed(lives: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
     if most < size:
         offsets, size = by_size, most
     return [offsets[i] for i in range(len(lives))], size
+
+
+def _most_at_once(lives: Sequence[tuple[int, int, int]]) -> int:
+    """The bytes of the arrays that are in use at the item where these are the most."""
+    changes: dict[int, int] = {}
+    for size, first, last in lives:
+        changes[first] = changes.get(first, 0) + _rounded(size)
+        changes[last + 1] = changes.get(last + 1, 0) - _rounded(size)
+    return max(accumulate(change for _, change in sorted(changes.items())), default=0)
 
 
 def allocated(size: int) -> np.ndarray:

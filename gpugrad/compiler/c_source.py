@@ -13,7 +13,7 @@ import numpy as np
 
 from gpugrad.backend.blas import Blas
 from gpugrad.codegen import host_math
-from gpugrad.compiler.arena import plan_memory
+from gpugrad.compiler.arena import packed
 from gpugrad.compiler.c_functions import SHARE, Function, Scratch
 from gpugrad.compiler.c_head import HEAD, OBJECTS, without_headers
 from gpugrad.compiler.c_items import (
@@ -132,7 +132,8 @@ class _Writer:
         ]
         for index, function in functions.items():
             lives += [((index, s.name), s.bytes, index, index) for s in function.scratch]
-        return functions, *plan_memory(lives)
+        offsets, size = packed([life[1:] for life in lives])
+        return functions, {life[0]: at for life, at in zip(lives, offsets)}, size
 
     def source(self) -> Source:
         functions, offsets, workspace = self._functions()

@@ -16,12 +16,14 @@ from gpugrad.autodiff import tree
 from gpugrad.backend.host import NUMPY
 from gpugrad.compiler import replay
 from gpugrad.compiler.backends import in_c, in_cuda
+from gpugrad.compiler.c_compiler import find_compiler
 from gpugrad.compiler.calls import RecordedCall, share
 from gpugrad.compiler.graph import attached
 from gpugrad.compiler.host_call import check, function_of_calls
+from gpugrad.compiler.items import Call
 from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.places import Given, Living, StaleError, is_given
-from gpugrad.compiler.program import Program, Value
+from gpugrad.compiler.program import Program, Step, Value
 from gpugrad.engine import versions
 from gpugrad.engine.windows import check_writable
 from gpugrad.tensor import Tensor
@@ -111,16 +113,21 @@ class Entry:
             f"  {_bytes(self.program.inputs):,} bytes given, "
             f"{_bytes(self.program.outputs):,} made for results and changes",
         ]
-        text = str(self.program)
+        text, left = str(self.program), []
         if self.native is not None:
             counts = ", ".join(f"{count:,} {what}" for what, count in self.native.counts.items())
             lines.append(f"  runs in C: {counts}")
+            left = [item.step for item in self.native.schedule.items if isinstance(item, Call)]
             text = self.native.source
         elif self.device is not None:
             lines.append(f"  runs in CUDA: {self.device.report()}")
             text = self.device.program.source
         else:
             lines.append("  runs by calls of the array library")
+            if find_compiler() is not None and self.recorded.told is None:
+                left = self.program.steps
+        if left:
+            lines.append(f"  left to the library: {', '.join(dict.fromkeys(map(_called, left)))}")
         if times:
             from gpugrad.compiler.times import times_of
 
@@ -303,6 +310,12 @@ def _on_device(program: Program, reuse: dict[int, int], recorded: RecordedCall) 
 def _is_plain(array: Any) -> bool:
     """Whether a function of C can look at an array, or a number."""
     return type(array) is float or type(array) is np.ndarray
+
+
+def _called(step: Step) -> str:
+    """The name of a step, and of what."""
+    dtype = next((value.dtype for value in (*step.values(), *step.results) if value), None)
+    return step.name if dtype is None else f"{step.name} of {dtype}"
 
 
 def _bytes(values: Sequence[Value]) -> int:

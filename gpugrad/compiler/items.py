@@ -25,10 +25,14 @@ __all__ = [
     "Ref",
     "Running",
     "Turns",
+    "has_rows",
     "made_by",
     "read_by",
     "refs_in",
+    "rows_of",
 ]  # fmt: skip
+
+ROW = 16384  # elements up to which a row is read again by the loop that has computed its sum
 
 
 class Array:
@@ -216,3 +220,18 @@ def read_by(item: Item) -> Iterator[Ref]:
     elif isinstance(item, Loop):
         for array in item.arrays:
             yield from (ref for ref in array.operands if isinstance(ref, Ref))
+
+
+def rows_of(array: Array, loop: Loop) -> int | None:
+    """The number of leading axes of a loop of which an array of it has elements; None for all."""
+    if array.row:
+        return loop.rows
+    if array.axes is None:
+        return None
+    count = len(loop.shape) - len(array.axes)
+    return count if array.axes == tuple(range(count, len(loop.shape))) else 0
+
+
+def has_rows(loop: Loop, count: int) -> bool:
+    """Whether a loop can go over rows, each of them several times."""
+    return count > 0 and prod(loop.shape[count:]) <= ROW

@@ -18,8 +18,8 @@ from gpugrad.compiler.program import Step, Value, function_of
 
 __all__ = [
     "Layout", "broadcast", "contiguous", "in_order", "is_even", "is_for_blas", "layout_of",
-    "matrices_of", "order_of", "parts_of", "permuted", "result_order", "squeezed", "strides_in",
-    "transposed", "view_of", "with_axes",
+    "matrices_of", "order_of", "parts_of", "permuted", "reduced", "result_order", "squeezed",
+    "strides_in", "transposed", "view_of", "with_axes",
 ]  # fmt: skip
 
 # Steps that always give a view of a real array; others copy for some operands.
@@ -325,3 +325,17 @@ def _joined(step: Step, whole: Layout) -> list[tuple[Layout, Any]] | None:
         parts.append((Layout(tuple(shape), tuple(strides), offset), operand))
         start += size
     return parts
+
+
+def reduced(
+    shape: tuple[int, ...], axes: tuple[int, ...], order: Sequence[int]
+) -> tuple[tuple[int, ...], Layout]:
+    """The axes of a sum in an order, and the layout of its result: among the longer axes."""
+    longer = [axis for axis, size in enumerate(shape) if size != 1]
+    places = [longer.index(axis) for axis in order if shape[axis] != 1]
+    sizes = [shape[axis] for axis in longer]
+    outside = [axis for axis in places if axis not in axes]
+    layout = permuted(
+        in_order(sizes, [*axes, *outside]), [i for i in range(len(sizes)) if i not in axes]
+    )
+    return tuple(sorted(map(places.index, axes))), layout

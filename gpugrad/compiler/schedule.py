@@ -38,7 +38,9 @@ from gpugrad.compiler.items import (
     Ref,
     Running,
     Turns,
+    has_rows,
     refs_in,
+    rows_of,
 )
 from gpugrad.compiler.layout import (
     Layout,
@@ -51,6 +53,7 @@ from gpugrad.compiler.layout import (
     order_of,
     parts_of,
     permuted,
+    reduced,
     result_order,
     squeezed,
     strides_in,
@@ -58,13 +61,13 @@ from gpugrad.compiler.layout import (
     view_of,
     with_axes,
 )
-from gpugrad.compiler.program import Program, Step, Value
+from gpugrad.compiler.program import Program, Step, Value, is_elementwise
 
 __all__ = ["Schedule"]
 
 SMALL = 8192  # elements up to which a loop takes steps that have nothing to do with its own
-ROW = 16384  # elements up to which a row is read again by the loop that has computed its sum
 MOST = 4000  # the weight of a loop
+SOON = 6  # steps after which a step has to do with what they meet
 
 
 class Schedule:
@@ -91,7 +94,12 @@ class Schedule:
         for value in (*program.inputs, *program.constants):
             array = self._new(value)
             self._refs[value] = Ref(array, array.seen)
-        for step in _needed(program):
+        steps = _needed(program)
+        self._readers: dict[Value, list[Step]] = {}
+        for step in steps:
+            for value in step.values():
+                self._readers.setdefault(value, []).append(step)
+        for step in steps:
             self._add(step)
         self.inputs = [self._refs[value].array for value in program.inputs]
         # C reads them without strides. Those of a GPU stay there.
@@ -375,7 +383,7 @@ class Schedule:
         array.step, array.operands, array.stored = step, operands, False
         layout = in_order(shape, order)
         if axes is not None:
-            array.axes, layout = _reduced(shape, axes, order)
+            array.axes, layout = reduced(shape, axes, order)
         self._refs[step.results[0]] = Ref(array, with_axes(layout, step.results[0].shape))
         shape = tuple(shape[axis] for axis in order)
         array.shape = shape if axes is None else array.shape
@@ -415,13 +423,13 @@ class Schedule:
         for ref in own:
             source = ref.array
             strides = strides_in(ref.layout, shape)
-            count = _rows_of(source, loop)
+            count = rows_of(source, loop)
             if count is None:  # an element for each of the loop
                 if not whole or ref.layout.offset or strides != contiguous(inner).strides:
                     return False
                 part = max(part, source.part)
                 continue
-            if rows not in (None, count) or not _has_rows(loop, count) or ref.layout.offset:
+            if rows not in (None, count) or not has_rows(loop, count) or ref.layout.offset:
                 return False
             rows = count
             outer = contiguous(loop.shape[:count]).strides
@@ -442,15 +450,35 @@ class Schedule:
     ) -> int:
         """The index of the first loop from ``start`` on that a step can join, or of a new one."""
         indices = self._loops.setdefault(inner, [])
-        reads = {ref.array.number for ref in refs}
+        is_small, reads = prod(inner) <= SMALL, {ref.array.number for ref in refs}
+        soon = set() if is_small else self._met_soon(array.step.results[0], inner)
         for index in indices[bisect_left(indices, start) :]:
             loop: Any = self.items[index]
-            near = prod(inner) <= SMALL or not reads.isdisjoint(loop.reads)
+            near = is_small or index in soon or not reads.isdisjoint(loop.reads)
             if loop.weight < MOST and near:
                 return index
         self.items.append(Loop(inner))
         indices.append(len(self.items) - 1)
         return len(self.items) - 1
+
+    def _met_soon(self, value: Value, inner: tuple[int, ...]) -> set[int]:
+        """The items whose results elementwise steps soon bring together with a value.
+
+        As in a step of Adam, where the moments meet again.
+        """
+        met, reached = set(), {value}
+        for _ in range(SOON):
+            steps = [
+                step
+                for one in reached
+                for step in self._readers.get(one, ())
+                if is_elementwise(step.name)
+                and tuple(size for size in step.results[0].shape if size != 1) == inner
+            ]
+            others = {one for step in steps for one in step.values() if one in self._refs}
+            met |= {self._refs[one].array.made for one in others - reached}
+            reached = {step.results[0] for step in steps}
+        return met
 
 
 def _needed(program: Program) -> list[Step]:
@@ -461,32 +489,3 @@ def _needed(program: Program) -> list[Step]:
             needed.update(step.values())
             steps.append(step)
     return steps[::-1]
-
-
-def _reduced(
-    shape: tuple[int, ...], axes: tuple[int, ...], order: Sequence[int]
-) -> tuple[tuple[int, ...], Layout]:
-    """The axes of a reduction in an order, and the layout of its result: among the longer axes."""
-    longer = [axis for axis, size in enumerate(shape) if size != 1]
-    places = [longer.index(axis) for axis in order if shape[axis] != 1]
-    sizes = [shape[axis] for axis in longer]
-    outside = [axis for axis in places if axis not in axes]
-    layout = permuted(
-        in_order(sizes, [*axes, *outside]), [i for i in range(len(sizes)) if i not in axes]
-    )
-    return tuple(sorted(map(places.index, axes))), layout
-
-
-def _rows_of(array: Array, loop: Loop) -> int | None:
-    """The number of leading axes of a loop of which an array of it has elements; None for all."""
-    if array.row:
-        return loop.rows
-    if array.axes is None:
-        return None
-    count = len(loop.shape) - len(array.axes)
-    return count if array.axes == tuple(range(count, len(loop.shape))) else 0
-
-
-def _has_rows(loop: Loop, count: int) -> bool:
-    """Whether a loop can go over rows, each of them several times."""
-    return count > 0 and prod(loop.shape[count:]) <= ROW

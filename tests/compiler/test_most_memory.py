@@ -65,6 +65,7 @@ STEPS = {
     "sgd": step_of(mlp, (64, 96), optim.SGD, lr=0.1),
     "momentum": step_of(mlp, (64, 96), optim.SGD, lr=0.1, momentum=0.9),
     "adam": step_of(mlp, (64, 96), optim.Adam),
+    "adam, wide": step_of(lambda: nn.MLP(784, [256, 10]), (32, 784), optim.Adam),
     "normalized": step_of(normalized, (64, 96), optim.AdamW),
     "chain": chain,
     "hessian_vector": hessian_vector,
@@ -104,6 +105,18 @@ def check(name):
 @pytest.mark.parametrize("name", STEPS)
 def test_by_numpy(name, by_numpy):
     check(name)
+
+
+def convolutions():
+    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * 64, 10))
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
+def test_convolutions_in_c():
+    """Here windows of a padded copy are copied again."""
+    step = step_of(convolutions, (64, 1, 8, 8), optim.SGD, lr=0.1)
+    assert most(lambda: gg.compile(step())) <= 1.15 * most(step)
 
 
 @pytest.mark.parametrize("name", STEPS)

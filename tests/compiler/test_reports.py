@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
+from gpugrad.compiler.c_compiler import find_compiler
 
 
 def times(text):
@@ -91,3 +92,14 @@ def test_turns_of_a_loop_have_their_own_times():
     spent = [time for _, time in times(turns.report(times=True))[1]]
     assert len(spent) >= 3
     assert min(spent) > 0
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
+@pytest.mark.parametrize(
+    ("dtype", "left"),
+    [("float16", "exp of float16, sort of float16"), ("float32", "sort of float32")],
+)
+def test_what_c_does_not_compute_is_named(dtype, left):
+    f = gg.compile(lambda x: (np.sort(np.exp(x)), np.exp(x)))
+    f(np.ones(3, dtype))
+    assert f"  left to the library: {left}\n" in f.report() + "\n"
