@@ -1,6 +1,7 @@
 """The most memory of compiled functions: at or below that of the same without compile."""
 
 import gc
+import re
 import tracemalloc
 
 import numpy as np
@@ -113,10 +114,12 @@ def convolutions():
 
 
 @pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
-def test_convolutions_in_c():
-    """Here windows of a padded copy are copied again."""
-    step = step_of(convolutions, (64, 1, 8, 8), optim.SGD, lr=0.1)
-    assert most(lambda: gg.compile(step())) <= 1.15 * most(step)
+def test_arrays_of_convolutions_lie_without_gaps_in_c():
+    """They took 2.3 MB where they were placed in the order of their beginnings alone."""
+    step = gg.compile(step_of(convolutions, (64, 1, 8, 8), optim.SGD, lr=0.1)())
+    step()
+    (work,) = re.findall(r"([\d,]+) workspace bytes", step.report())
+    assert int(work.replace(",", "")) < 1_900_000
 
 
 @pytest.mark.parametrize("name", STEPS)
