@@ -23,6 +23,7 @@ __all__ = ["Communicator", "gpu_of", "new_identity", "why_unavailable"]
 # lack bfloat16.
 _TYPES = {"b": 0, "B": 1, "i": 2, "I": 3, "l": 4, "q": 4, "L": 5, "Q": 5, "e": 6, "f": 7, "d": 8}
 _BYTE, _BFLOAT16 = 1, 9
+_OLDEST = 21000  # the first with the reduction "mean"
 _OPS = {"sum": 0, "max": 2, "min": 3, "mean": 4}
 
 
@@ -35,6 +36,11 @@ def why_unavailable() -> str | None:
         return (
             "the library NCCL is missing: run `pip install nvidia-nccl-cu12` (nvidia-nccl-cu13 "
             "for CUDA 13)"
+        )
+    if nccl.get_version() < _OLDEST:
+        return (
+            "NCCL is older than 2.10, the first that computes means: run `pip install --upgrade "
+            "nvidia-nccl-cu12` (nvidia-nccl-cu13 for CUDA 13)"
         )
     return None
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from operator import setitem
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 
 import gpugrad as gg
 from gpugrad import nn, parallel
-from gpugrad.backend import processes
+from gpugrad.backend import nccl, processes
 from gpugrad.data.sharing import Share
 from gpugrad.optim.flat import run_of
 from gpugrad.parallel import buckets
@@ -354,3 +355,18 @@ def test_messages_go_while_the_pass_goes_on(monkeypatch):
     parallel.DataParallel(Network())(gg.ones((2, 4))).sum().backward()
     # Matrices travel alone, the last one first; vectors together, with that of the first layer.
     assert events == [(4,), (2,), "first layer", (1, 3, 5), (0,)]
+
+
+@pytest.mark.parametrize(
+    ("available", "version", "words"),
+    [
+        (False, 0, "NCCL is missing: run `pip install nvidia-nccl-cu12`"),
+        (True, 20908, "NCCL is older than 2.10.*run `pip install --upgrade nvidia-nccl-cu12`"),
+        (True, 21000, None),
+    ],
+)
+def test_an_nccl_that_cannot_be_used_is_said(available, version, words, monkeypatch):
+    library = SimpleNamespace(available=available, get_version=lambda: version)
+    monkeypatch.setattr(nccl, "import_module", lambda name: library)
+    said = nccl.why_unavailable()
+    assert said is None if words is None else re.search(words, said)
