@@ -6,8 +6,7 @@ The scores lie in memory as (keys, queries): the largest of each query and the s
 for all queries at once, and the products take fewer copies.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ __all__ = ["attention", "attention_and_residuals", "attention_vjp"]
 
 Keep = Callable[[Any, Any, int], Any] | None
 MINUS_INFINITY = float("-inf")
-WHOLE = slice(None)
+NOTHING = (None, None, None)
 
 
 def _fit(q: Any, k: Any, v: Any, bias: Any, block: int) -> bool:
@@ -61,44 +60,30 @@ def _kept(keep: Keep, weights: Any) -> Any:
     return weights if keep is None else _turned(keep(namespace_of(weights), _turned(weights), 0))
 
 
-def _lead(*arrays: Any) -> tuple[int, ...]:
-    """The axes before those of queries or keys and features, of all arrays together."""
-    shapes = [array.shape[:-2] for array in arrays if array is not None]
-    if shapes[1:] == shapes[:-1]:
-        return shapes[0]
-    return np.broadcast_shapes(*shapes)
-
-
 def _parts(keep: Keep, q: Any, k: Any, v: Any, bias: Any) -> list[slice]:
-    """Parts along the first axis for threads; one where that broadcasts, and for few scores.
+    """Parts along the first axis for threads; none where there is little to share, or one thread.
 
     What is computed of one matrix does not depend on the others.
     """
-    lead = q.shape[:-2]
-    if _multiplications(q, k) < SMALL or keep is not None or not lead:
-        return [WHOLE]
+    if 2 * q.size * k.shape[-2] < SMALL or keep is not None or q.ndim == 2:
+        return []
+    count, threads = len(q), thread_count()
     shapes = [(len(x.shape), x.shape[0]) for x in (k, v)]
     if bias is not None and bias.ndim >= q.ndim and len(bias) > 1:
         shapes.append((bias.ndim, len(bias)))
-    if any(shape != (q.ndim, lead[0]) for shape in shapes):
-        return [WHOLE]
-    step = -(-lead[0] // thread_count())
-    return [slice(start, start + step) for start in range(0, lead[0], step)]
+    if min(count, threads) < 2 or any(shape != (q.ndim, count) for shape in shapes):
+        return []
+    step = -(-count // threads)
+    return [slice(start, start + step) for start in range(0, count, step)]
 
 
-def _multiplications(q: Any, k: Any) -> int:
-    """Those of the products of queries and keys, and of weights and values."""
-    return 2 * int(q.size) * int(k.shape[-2])
-
-
-def _each(run: Callable[[slice], Any], parts: list[slice], q: Any, k: Any) -> list[Any]:
-    return [run(parts[0])] if len(parts) == 1 else share(run, parts, _multiplications(q, k))
+def _lead(*arrays: Any) -> tuple[int, ...]:
+    """The axes before those of queries or keys and features, of all arrays together."""
+    return np.broadcast_shapes(*(array.shape[:-2] for array in arrays if array is not None))
 
 
 def _taken(part: slice, *arrays: Any) -> list[Any]:
     """A part of each array with as many axes as the first one of several; None of None."""
-    if part is WHOLE:
-        return [*arrays]
     axes = max(array.ndim for array in arrays if array is not None)
     return [
         array if array is None or array.ndim < axes or len(array) == 1 else array[part]
@@ -125,18 +110,21 @@ def attention_and_residuals(
             namespace_of(q), q, k, v, bias, scale, causal, keep, block
         )
         return results
-    parts, length = _parts(keep, q, k, v, bias), v.shape[-1]
-    y = np.empty((*_lead(q, k, v, bias), q.shape[-2], length), q.dtype)
-    forward = partial(_forward, y, q, k, v, bias, scale, causal, keep)
-    lses = _each(forward, parts, q, k)
-    return y, lses[0] if len(lses) == 1 else np.concatenate(lses)
+    parts = _parts(keep, q, k, v, bias)
+    if not parts:
+        return _forward(q, k, v, bias, scale, causal, keep)
+    y = np.empty((*_lead(q, k, v, bias), q.shape[-2], v.shape[-1]), q.dtype)
+
+    def forward(part: slice) -> Any:
+        own_q, own_k, own_v, own_bias, to = _taken(part, q, k, v, bias, y)
+        return _forward(own_q, own_k, own_v, own_bias, scale, causal, keep, to)[1]
+
+    return y, np.concatenate(share(forward, parts, SMALL))
 
 
 def _forward(
-    y: Any, q: Any, k: Any, v: Any, bias: Any, scale: float, causal: bool, keep: Keep, part: slice
-) -> Any:
-    """Write a part of the result; returns that of the logarithms."""
-    y, q, k, v, bias = _taken(part, y, q, k, v, bias)
+    q: Any, k: Any, v: Any, bias: Any, scale: float, causal: bool, keep: Keep, to: Any = None
+) -> tuple[Any, Any]:
     scores = _scores(q, k, bias, scale, causal)
     shift = np.maximum.reduce(scores, -2, keepdims=True)
     shift[~np.isfinite(shift)] = 0
@@ -145,12 +133,12 @@ def _forward(
     total = np.matmul(np.ones((1, weights.shape[-2]), weights.dtype), weights)
     none = total == 0  # a query that may attend to no key gets zeros
     total[none] = 1
-    np.matmul(_turned(_kept(keep, weights)), v, y)
+    y = np.matmul(_turned(_kept(keep, weights)), v, to)
     y /= _turned(total)
     lse = np.log(total)
     lse += shift
     lse[none] = MINUS_INFINITY
-    return _turned(lse)
+    return y, _turned(lse)
 
 
 def attention_vjp(
@@ -164,45 +152,46 @@ def attention_vjp(
             namespace_of(q), g, y, needs, q, k, v, bias, lse, scale, causal, keep, block
         )
         return results
-    lead, parts = _lead(q, k, v, bias), _parts(keep, q, k, v, bias)
-    gradients = [
-        np.empty((*lead, *x.shape[-2:]), x.dtype) if need else None
+    parts = _parts(keep, q, k, v, bias)
+    if not parts:
+        return _backward(NOTHING, needs, g, y, q, k, v, bias, lse, scale, causal, keep)
+    d_q, d_k, d_v = (
+        np.empty((*g.shape[:-2], *x.shape[-2:]), x.dtype) if need else None
         for need, x in zip(needs, (q, k, v))
-    ]
+    )
     if not (needs[0] or needs[1] or needs[3]):
         y = v = None  # which were not saved
-    d_q, d_k, d_v = gradients
-    backward = partial(
-        _backward, d_q, d_k, d_v, needs[3], g, y, q, k, v, bias, lse, scale, causal, keep
-    )
-    of_bias = _each(backward, parts, q, k)
-    d_bias = None
-    if needs[3]:
-        d_bias = of_bias[0] if len(of_bias) == 1 else np.concatenate(of_bias)
-    return d_q, d_k, d_v, d_bias
+
+    def backward(part: slice) -> Any:
+        *to, own_g, own_y = _taken(part, d_q, d_k, d_v, g, y)
+        own_q, own_k, own_v, own_bias, own_lse = _taken(part, q, k, v, bias, lse)
+        return _backward(
+            to, needs, own_g, own_y, own_q, own_k, own_v, own_bias, own_lse, scale, causal, keep
+        )[3]
+
+    of_bias = share(backward, parts, SMALL)
+    return d_q, d_k, d_v, np.concatenate(of_bias) if needs[3] else None
 
 
 def _backward(
-    d_q: Any, d_k: Any, d_v: Any, need_bias: bool, g: Any, y: Any, q: Any, k: Any, v: Any,
-    bias: Any, lse: Any, scale: float, causal: bool, keep: Keep, part: slice,
-) -> Any:  # fmt: skip
-    """Write a part of the gradients; returns that of the bias, if it is needed."""
-    d_q, d_k, d_v, g, y = _taken(part, d_q, d_k, d_v, g, y)
-    q, k, v, bias, lse = _taken(part, q, k, v, bias, lse)
+    to: Sequence[Any], needs: tuple[bool, ...], g: Any, y: Any, q: Any, k: Any, v: Any, bias: Any,
+    lse: Any, scale: float, causal: bool, keep: Keep,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The gradients, those of queries, keys and values in the memory that there is for them."""
     scores = _scores(q, k, bias, scale, causal)
     scores -= _turned(np.where(lse == MINUS_INFINITY, lse.dtype.type(0), lse))
     weights = np.exp(scores, scores)
-    if d_v is not None:
-        np.matmul(_kept(keep, weights), g, d_v)
-    if d_q is None and d_k is None and not need_bias:
-        return None
-    d = _kept(keep, np.matmul(v, _copied(g)))
-    d -= np.vecdot(g, y)[..., None, :]
-    d = np.multiply(d, weights, d)
-    if d_q is not None:
-        np.matmul(_turned(d), k, d_q)
-        d_q *= scale
-    if d_k is not None:
-        np.matmul(d, q, d_k)
-        d_k *= scale
-    return _turned(d) if need_bias else None
+    d_q = d_k = d_bias = None
+    d_v = np.matmul(_kept(keep, weights), g, to[2]) if needs[2] else None
+    if needs[0] or needs[1] or needs[3]:
+        d = _kept(keep, np.matmul(v, _copied(g)))
+        d -= np.vecdot(g, y)[..., None, :]
+        d = np.multiply(d, weights, d)
+        if needs[0]:
+            d_q = np.matmul(_turned(d), k, to[0])
+            d_q *= scale
+        if needs[1]:
+            d_k = np.matmul(d, q, to[1])
+            d_k *= scale
+        d_bias = _turned(d) if needs[3] else None
+    return d_q, d_k, d_v, d_bias

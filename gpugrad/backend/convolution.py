@@ -104,8 +104,9 @@ def convolution_weight(
             part = part.reshape((rows.shape[1], -1, groups, outputs)).transpose(2, 0, 1, 3)
             return _sum_of_products(rows.swapaxes(-1, -2), part.astype(wide, copy=False))
 
-        together, count = thread_count(), len(layout.blocks)
-        each = _multiplications(x, windows, outputs) / count
+        count = len(layout.blocks)
+        together = thread_count() if count > 1 else 1
+        each = g.size * total.shape[1] / count
         for start in range(0, count, together):
             some = layout.blocks[start : start + together]
             for part in share(products, some, len(some) * each):
@@ -148,12 +149,6 @@ def _layout(x: Any, windows: Windows, groups: int) -> _Layout:
     each = channels * math.prod(counts) * windows.elements
     parts = blocks(windows, samples, sizes, each, limit)
     return _Layout(windows, groups, False, (0, 2, *axes, 1), parts)
-
-
-def _multiplications(x: Any, windows: Windows, outputs: int) -> int:
-    """Those of the products, with so many outputs of a group."""
-    counts = windows.counts(x.shape[2:])
-    return math.prod((*x.shape[:2], *counts, windows.elements, outputs))
 
 
 def _gathered(x: Any, layout: _Layout, block: Block, dtype: Any) -> Any:
@@ -252,7 +247,7 @@ def _convolved(x: Any, matrix: Any, windows: Windows, groups: int) -> Any:
         to = to.reshape((*rows.shape[1:3], groups, matrix.shape[2])).transpose(2, 0, 1, 3)
         np.matmul(rows, matrix[:, None], out=to)
 
-    share(convolve, layout.blocks, _multiplications(x, windows, matrix.shape[2]))
+    share(convolve, layout.blocks, y.size * matrix.shape[1])
     return y
 
 

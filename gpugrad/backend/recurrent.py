@@ -8,20 +8,17 @@ product is one for the state, the input and the bias, which lie side by side. In
 gradients of all weights are one product over all steps.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.aligned import aligned
 from gpugrad.backend.namespace import FORMULAS, namespace_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
-from gpugrad.backend.threads import SMALL, with_small_products
+from gpugrad.backend.threads import with_small_products
 
 __all__ = ["lstm_layer", "lstm_layer_vjp"]
-
-R = TypeVar("R")
 
 _HALVES = {dtype: np.full((), 0.5, dtype) for dtype in (SINGLE, DOUBLE)}
 # The gates i, f, g and o as they are kept: tanh first, so that the sigmoids are side by side, and
@@ -66,13 +63,9 @@ def lstm_layer(
     gone = [None] * length if mask is None else ~mask
     gates, states = (kept[:, gate] for gate in range(4)), rows[1:, :, :hidden]
     steps = zip(rows, kept, kept[:, 1:], *gates, after_h, after_c, states, gone)
-    _run(batch * weight[0].size, partial(_lstm_forward, steps, weight, h, c))
+    forward = partial(_lstm_forward, steps, weight, h, c)
+    with_small_products(forward, batch * weight[0].size)
     return (after_h, after_c), kept.transpose((0, 2, 1, 3))
-
-
-def _run(multiplications: int, steps: Callable[[], R]) -> R:
-    """Make the steps, each with a product of so many multiplications for each gate."""
-    return with_small_products(steps) if multiplications < SMALL else steps()
 
 
 def _lstm_forward(steps: Any, weight: Any, old_h: Any, old_c: Any) -> None:
@@ -125,7 +118,7 @@ def lstm_layer_vjp(
     hidden, inputs = h.shape[1], x.shape[2]
     weight = _by_gate(weight_hh, _AS_KEPT).reshape(weight_hh.shape)
     back = partial(_lstm_back, gs, c, weight, mask, after[1], kept)
-    d, d_h, d_c = _run(len(h) * weight.size, back)
+    d, d_h, d_c = with_small_products(back, len(h) * weight.size)
     d_x = d_ih = d_hh = d_bias = None
     if needs[0]:
         weight = _by_gate(weight_ih, _AS_KEPT).reshape(weight_ih.shape)

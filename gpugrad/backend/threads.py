@@ -3,7 +3,7 @@
 NumPy's functions run on the thread that calls them, without Python's lock where arrays are large,
 and only the products of its BLAS take more threads. So what composite operations do in blocks that
 stay in the cache (`gpugrad.backend.convolution` and others) is shared by threads of Python, block
-by block, while each of them has products of one thread. What the blocks are depends on shapes
+by block, while each of them has products of one thread. What is added up together depends on shapes
 alone, so that results are the same with any number of threads.
 """
 
@@ -33,6 +33,7 @@ VARIABLES = (
     "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS",
 )  # fmt: skip
 SMALL = 1 << 22  # multiplications of a product: for fewer, to wake a thread takes longer
+OWN_LIMIT = 1 << 18  # OpenBLAS itself computes so many on one thread
 PATIENCE = 1.0  # s, for a thread to end
 
 # ---------------------------------------------------------------- how many
@@ -115,13 +116,21 @@ def share(work: Callable[[T], R], items: Sequence[T], multiplications: float) ->
     raised when the others are done. One call at a time has the threads: others, and those inside
     ``work``, run on their own.
     """
-    alone: partial[list[R]] = partial(list, map(work, items))
+    if multiplications <= OWN_LIMIT:
+        return [*map(work, items)]
     if multiplications < SMALL:
-        return with_small_products(alone)
+        return with_small_products(partial(list, map(work, items)), multiplications)
     helpers = min(thread_count(), len(items)) - 1
     if helpers < 1:
-        return alone()
-    return with_small_products(partial(_shared, work, items, helpers), alone)
+        return [*map(work, items)]
+    return _with_lock(partial(_shared, work, items, helpers), partial(list, map(work, items)))
+
+
+def with_small_products(run: Callable[[], R], multiplications: float) -> R:
+    """``run()``, while BLAS has one thread if two would take longer for so many multiplications."""
+    if not OWN_LIMIT < multiplications < SMALL:
+        return run()
+    return _with_lock(run, run)
 
 
 _busy = allocate_lock()  # held while threads share work
@@ -129,16 +138,15 @@ _before = [0]  # the threads of BLAS before it was given one; 0 while it has all
 _WITHOUT_WAITING = (False,)
 
 
-def with_small_products(run: Callable[[], R], otherwise: Callable[[], R] | None = None) -> R:
-    """``run()`` while BLAS has one thread: two take longer for a small product than one.
+def _with_lock(run: Callable[[], R], otherwise: Callable[[], R]) -> R:
+    """``run()`` while BLAS has one thread; ``otherwise()`` where another call has set that.
 
-    Where another call has set that, or BLAS cannot, ``otherwise()``, by default ``run()``, too. An
-    interrupt leaves nothing behind: one function in C takes the lock and notes it, and one restores
-    all that was changed.
+    So it is where BLAS cannot. An interrupt leaves nothing behind: one function in C takes the lock
+    and notes it, and one restores all that was changed.
     """
     library = blas()
     if library is None or library.set_threads is None:
-        return (otherwise or run)()
+        return otherwise()
     held: list[bool] = []
     ends: list[Callable[[], Any]] = [_busy.release]
     restore: partial[Any] = partial(deque, map(call, ends), 0)
@@ -149,7 +157,7 @@ def with_small_products(run: Callable[[], R], otherwise: Callable[[], R] | None 
             ends[:0] = [partial(library.set_threads, count), partial(setitem, _before, 0, 0)]
             _before[0] = count
             library.set_threads(1)
-        result = run() if held[0] else (otherwise or run)()
+        result = run() if held[0] else otherwise()
     finally:
         if held == [True]:
             restore()
