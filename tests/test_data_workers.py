@@ -244,9 +244,9 @@ print(*[process.pid for process in multiprocessing.active_children()], flush=Tru
 @pytest.mark.parametrize("end", ["signal.raise_signal(signal.SIGKILL)", ""])
 def test_workers_end_with_the_main_process(end):
     code = LEFT_ALONE.format(tests=os.path.dirname(__file__), end=end)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
+    path = [str(ROOT), str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")]
     main = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path},
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         stdout=subprocess.PIPE, text=True, timeout=30,
     )  # fmt: skip
     assert main.returncode == (-signal.SIGKILL if end else 0)
@@ -313,6 +313,30 @@ def test_streams_are_read_in_batches_and_resume():
         whole = [b.tolist() for b in numbers(num_workers=workers)]
         assert [b.tolist() for b in second] == whole[1:]
         assert [b.tolist() for b in second] == whole
+
+
+class Augmented(Numbers):
+    """With noise of every generator that a data set may use."""
+
+    def __iter__(self):
+        for i in super().__iter__():
+            yield i, np.random.rand(), random.random(), gg.random.uniform().item()
+
+
+def test_a_stream_in_this_process_resumes_with_the_same_noise():
+    whole = gg.data.DataLoader(Augmented(), 4)
+    for reseeded in (np.random.seed, random.seed, gg.manual_seed):
+        reseeded(0)
+    batches = iter(whole)
+    next(batches)
+    states = np.random.get_state(), random.getstate(), gg.random.default_generator().state_dict()
+    state, rest = whole.state_dict(), values(batches)
+    np.random.set_state(states[0])
+    random.setstate(states[1])
+    gg.random.default_generator().load_state_dict(states[2])
+    resumed = gg.data.DataLoader(Augmented(), 4)
+    resumed.load_state_dict(state)
+    assert values(resumed) == rest
 
 
 def test_two_iterators_of_a_stream_have_their_own_places():
@@ -397,6 +421,7 @@ def test_a_loader_follows_its_sampler_and_resumes(device):
         (lambda: loader(1.5), "whole number"),
         (lambda: loader(0, prefetch_factor=0), "prefetch_factor"),
         (lambda: loader(0, shuffle=True, sampler=[1]), "shuffle and sampler"),
+        (lambda: list(loader(1, multiprocessing_context="thread")), "must be one of .*spawn"),
         (lambda: loader(0, Numbers(), shuffle=True), "no rows to shuffle"),
         (lambda: list(loader(0, sampler=[99])), "from 0 to 9"),
         (lambda: list(loader(0, sampler=["a"])), "row numbers"),

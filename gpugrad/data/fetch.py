@@ -1,15 +1,18 @@
 """What makes a batch of a data set of one's own, in this process or in a worker.
 
-Imports `dataset`. The functions are objects that pickle, so that they can be sent to a worker.
+Imports random. The functions are objects that pickle, so that they can be sent to a worker.
 """
 
+import random as python_random
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["End", "OfRows", "OfStream", "made", "makes_batches"]
+from gpugrad.random import default_generator
+
+__all__ = ["End", "OfRows", "OfStream", "after", "made", "makes_batches"]
 
 
 class End(NamedTuple):
@@ -65,6 +68,22 @@ class OfStream:
         if not samples or (self.drop_last and len(samples) < self.batch_size):
             return End()
         return self.collate_fn(samples)
+
+
+def after(batches: Iterator[Any], skipped: int) -> Iterator[Any]:
+    """The batches behind some that were given before.
+
+    What these draw of the random numbers of NumPy, Python and gpugrad is given back: the others
+    draw what they would have drawn without a resumption.
+    """
+    if skipped:
+        states = np.random.get_state(), python_random.getstate(), default_generator().state_dict()
+        for _ in islice(batches, skipped):
+            pass
+        np.random.set_state(states[0])
+        python_random.setstate(states[1])
+        default_generator().load_state_dict(states[2])
+    yield from batches
 
 
 def makes_batches(dataset: Any) -> bool:

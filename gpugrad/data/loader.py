@@ -5,7 +5,7 @@ import copy
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -24,7 +24,7 @@ from gpugrad.data.dataset import (
     is_array,
     map_arrays,
 )
-from gpugrad.data.fetch import End, OfRows, OfStream, made, makes_batches
+from gpugrad.data.fetch import End, OfRows, OfStream, after, made, makes_batches
 from gpugrad.data.samplers import order_of
 from gpugrad.data.sharing import ALL, Share, share_of, share_state
 from gpugrad.data.workers import Job, Workers
@@ -331,7 +331,7 @@ class DataLoader:
         else:
             batches = self._here(jobs)
         with contextlib.closing(batches):
-            yield from islice(batches, skipped, None)
+            yield from after(batches, skipped)
 
     def _here(self, jobs: Iterator[Job]) -> abc.Generator[Any, None, None]:
         fetch = copy.copy(self._fetch)  # which has its own place in a stream

@@ -28,7 +28,7 @@ import numpy as np
 from gpugrad.backend.device import device
 from gpugrad.data.dataset import home_of, map_arrays
 from gpugrad.data.fetch import End
-from gpugrad.errors import DeviceError
+from gpugrad.errors import ArgumentError, DeviceError
 from gpugrad.random import manual_seed
 
 __all__ = ["Job", "WorkerInfo", "Workers", "get_worker_info"]
@@ -169,6 +169,11 @@ class Workers:
     ) -> None:
         # As in PyTorch: a fork needs no pickled data set and no `if __name__ == "__main__"`.
         chosen = context or ("fork" if sys.platform == "linux" else "spawn")
+        if chosen not in (ways := multiprocessing.get_all_start_methods()):
+            raise ArgumentError(
+                f"DataLoader: multiprocessing_context must be one of {', '.join(ways)}, or None, "
+                f"got {chosen!r}"
+            )
         start: Any = multiprocessing.get_context(chosen)
         self.prefetch, self.timeout = prefetch, timeout
         self._jobs = [start.Queue() for _ in range(count)]

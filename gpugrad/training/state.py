@@ -13,13 +13,14 @@ __all__ = ["random_state", "restore_random", "used_generators"]
 
 
 def used_generators(*things: Any) -> list[Generator]:
-    """The generators that models, loaders and samplers keep, each once, in a fixed order."""
+    """Those of models, loaders, their samplers and data sets, each once, in a fixed order."""
     found: dict[int, Generator] = {}
     for thing in things:
         owners = thing.modules() if isinstance(thing, Module) else [thing]
         for owner in owners:
             parts = list(getattr(owner, "__dict__", {}).values())
-            parts += getattr(getattr(owner, "sampler", None), "__dict__", {}).values()
+            for name in ("sampler", "dataset"):
+                parts += getattr(getattr(owner, name, None), "__dict__", {}).values()
             for part in parts:
                 if isinstance(part, Generator):
                     found.setdefault(id(part), part)
