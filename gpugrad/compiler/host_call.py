@@ -182,7 +182,7 @@ class _CallWriter(CallWriter):
         self.lines += [
             "run = idle.pop() if idle else made()",  # one thread at a time
             "with errstate(all='ignore'):",
-            f"    arrays, calls = run(({self.inputs}), ({', '.join(outs)}, ))",
+            f"    arrays, calls = run(({self.inputs}), ({''.join(f'{out}, ' for out in outs)}))",
         ]
         if not entry.recorded.writes and not recorded.after:
             self.lines.append("idle.append(run)")

@@ -234,3 +234,15 @@ def test_overflows_in_a_backward_pass_are_not_warned_of():
         for _ in range(3):
             compiled(X, np.full_like(Y, 3e38))
     assert not np.isfinite(model[0].weight.grad.data).all()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: x, lambda x: [x], lambda x: {"a": x}, lambda x: None, lambda x: (3, x[...])],
+    ids=["x", "a list", "a dict", "None", "a number beside"],
+)
+def test_a_function_without_operations(function, device):
+    compiled = gg.compile(function)
+    for value in (1.0, 2.0, 3.0):
+        x = gg.full((2,), value, device=device)
+        assert repr(compiled(x)) == repr(function(x))
