@@ -221,9 +221,9 @@ def _in_order(operands: Operands, v: Any) -> Any:
     v = _spread(operands, v, whole, own=operands.held[1])
     flat = v.reshape((operands.size, math.prod(shape)))
     if not own:
-        return flat[:, order]
+        return operands.xp.getitem(flat, order, index=(slice(None), ARRAY))
     rows = operands.xp.arange_like(order, operands.size).reshape((-1, *(1,) * len(shape)))
-    return flat[rows, order]
+    return operands.xp.getitem(flat, rows, order, index=(ARRAY, ARRAY))
 
 
 def _along(operands: Operands, axis: Any = None) -> Any:

@@ -74,7 +74,7 @@ def indexed_function(name: str, item: Indexed, names: Callable[[Array], str]) ->
     source = item.source
     if not isinstance(source, Ref):
         value = literal(source, item.array.dtype)
-    elif item.gathers:
+    elif item.gathered is not None:
         value = f"{names(source.array)}[{there}]"
     else:
         own = _element(strides_in(source.layout, shape), source.layout.offset)
@@ -82,13 +82,13 @@ def indexed_function(name: str, item: Indexed, names: Callable[[Array], str]) ->
     lines = []
     if item.base is not None:
         lines.append(f"memcpy({target}, {names(item.base.array)}, {item.array.nbytes});")
-    elif not item.gathers:
+    elif item.gathered is None:
         lines.append(f"memset({target}, 0, {item.array.nbytes});")
-    if item.gathers:
-        there = _element(strides_in(item.array.seen, shape), 0)
+    if item.gathered is not None:
+        there = _element(strides_in(item.gathered, shape), 0)
     sizes = [size for size in shape if size != 1]
     lines += [f"for (index_t i{d} = 0; i{d} < {n}; i{d}++)" for d, n in enumerate(sizes)]
-    adds = not item.gathers and item.base is None
+    adds = item.gathered is None and item.base is None
     lines.append(f"    {target}[{there}] {'+=' if adds else '='} {value};")
     reads = {ref.array.number: ref.array for ref in item.reads()}.values()
     parameters = [f"const {memory_type(one.dtype)} *restrict {names(one)}" for one in reads]

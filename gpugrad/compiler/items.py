@@ -148,16 +148,16 @@ class Numbers(NamedTuple):
 class Indexed(NamedTuple):
     """The elements of an array at an index, or an array with elements at an index.
 
-    ``places`` and ``numbers`` say where the elements are: in the ``source``, of which the array is
-    a part if it ``gathers``, else in the array. There the source is assigned, over a copy of
-    ``base``, or added to zeros where that is None.
+    ``places`` and ``numbers`` say where the elements are: in the ``source``, if they are
+    ``gathered`` into the array, in this layout, else in the array. There the source is assigned,
+    over a copy of ``base``, or added to zeros where that is None.
     """
 
     array: Array
     source: Any
     places: Layout
     numbers: tuple[Numbers, ...]
-    gathers: bool
+    gathered: Layout | None
     base: Ref | None = None
 
     def reads(self) -> list[Ref]:

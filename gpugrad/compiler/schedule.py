@@ -269,7 +269,7 @@ class Schedule:
             for part, layout, size, stride in places.numbers
         )
         item = Indexed(
-            array, source, places.layout, numbers, gathers,
+            array, source, places.layout, numbers, array.seen if gathers else None,
             base if step.name == "set_item" else None,
         )  # fmt: skip
         self.items.append(item)

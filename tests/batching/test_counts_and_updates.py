@@ -1,5 +1,7 @@
 """Under vmap: histograms, updates at repeated indices, functions of NumPy, outer products."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -204,3 +206,34 @@ def test_outer_products_of_each_element(dtype):
     np.testing.assert_allclose(
         found, np.stack([gg.grad(loss)(w, one) for one in x]), rtol=tolerance, atol=tolerance
     )
+
+
+@pytest.mark.parametrize("name", ["set", "add", "multiply", "row", "column", "gather", "take"])
+def test_indices_of_two_levels(name):
+    """Each operand with the outer level, the inner one, both or none."""
+    f = {
+        "set": lambda x, y, i: x.at[i, 1].set(y),
+        "add": lambda x, y, i: x.at[i, 1].add(y),
+        "multiply": lambda x, y, i: x.at[i, 1].multiply(y),
+        "row": lambda x, y, i: x.at[i].set(y),
+        "column": lambda x, y, i: x.at[1, i].set(y),
+        "gather": lambda x, y, i: x[i, 1] * y,
+        "take": lambda x, y, i: gg.take(x, i, axis=1) * y,
+    }[name]
+    rng = np.random.default_rng(0)
+    choices = [one for one in itertools.product((0, None), repeat=3) if any(a == 0 for a in one)]
+    for outer, inner in itertools.product(choices, choices):
+        given = []
+        for a, b, shape in zip(outer, inner, ((3, 3), (3,), (3,))):
+            size = (*[2] * (a == 0), *[3] * (b == 0), *shape)
+            given.append(gg.asarray(rng.normal(size=size)))
+        given[2] = gg.argsort(given[2], axis=-1)
+
+        def picked(row, column):
+            for a, b, one in zip(outer, inner, given):  # noqa: B023
+                one = one[row] if a == 0 else one
+                yield one[column] if b == 0 else one
+
+        got = gg.vmap(gg.vmap(f, in_axes=inner), in_axes=outer)(*given).numpy()
+        expected = [[f(*picked(r, c)).numpy() for c in range(3)] for r in range(2)]
+        np.testing.assert_allclose(got, expected)

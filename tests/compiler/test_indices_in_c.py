@@ -93,3 +93,47 @@ def test_an_index_that_the_program_computes_is_numpys():
     np.testing.assert_array_equal(compiled.run(writer.given())[0], [2, 8])
     with pytest.raises(IndexError):
         compiled.run([np.arange(6.0), np.array([1, 3])])
+
+
+VIEWS_OF_GATHERED = {
+    "column": lambda y: y[..., 0],
+    "row": lambda y: y[0],
+    "flat": lambda y: y.reshape(-1),
+    "turned": lambda y: y.T,
+    "axis": lambda y: y[:, None],
+    "part": lambda y: y[1:],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS_OF_GATHERED)
+def test_a_view_of_what_was_gathered_is_a_result(view):
+    """It is written as it lies, whatever shape the view has."""
+    rng = np.random.default_rng(0)
+    x = gg.tensor(rng.normal(size=(4, 3, 3)))
+    for index in INDICES[:6]:
+        index = tuple(p % 3 if isinstance(p, np.ndarray) else p for p in index)
+        for shape in ((3,), (3, 1), (1, 3)):
+            arrays = [gg.asarray(np.resize(p, shape)) for p in index if isinstance(p, np.ndarray)]
+
+            def f(x, *arrays):
+                rest = iter(arrays)
+                whole = [next(rest) if isinstance(p, np.ndarray) else p for p in index]  # noqa: B023
+                return VIEWS_OF_GATHERED[view](x[tuple(whole)])
+
+            compiled = gg.compile(f)
+            for _ in range(2):
+                found = compiled(x, *arrays)
+                np.testing.assert_array_equal(found.numpy(), f(x, *arrays).numpy())
+
+
+def test_the_number_of_each_row():
+    """What a cross-entropy by hand picks."""
+    x, y = gg.tensor(np.arange(12.0).reshape(4, 3)), gg.asarray([2, 0, 1, 2])
+
+    def f(x, y):
+        return gg.take_along_axis(x, y[:, None], axis=1)[:, 0]
+
+    compiled = gg.compile(gg.vmap(lambda row, k: gg.take_along_axis(row, k[None], axis=0)[0]))
+    for one in (gg.compile(f), compiled):
+        one(x, y)
+        np.testing.assert_array_equal(one(x, y).numpy(), [2, 3, 7, 11])
