@@ -141,7 +141,8 @@ class HostWriter(Writer):
             return
         layout = self._layout(array)
         root = self.root[array]
-        dies = root in self._blocks and self.last[root] == index
+        # A view of what is not contiguous may have been a copy: that is no memory of the arena.
+        dies = array in self._in_scope and root in self._blocks and self.last[root] == index
         if dies and layout.flags.carray and layout.size == size_of(root):
             self._take_over(value, array)
         elif array in self.fresh and self.last[array] == index:

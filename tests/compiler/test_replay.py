@@ -7,6 +7,7 @@ import pytest
 from optable import arrays_for, cases, prepared
 from programs import Writer, evaluated, on, random_program, same, sent
 
+import gpugrad as gg
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler import host_source, tail
@@ -284,3 +285,22 @@ def test_only_views_share_memory_with_their_operands():
         made = [one for one in flat(result) if isinstance(one, np.ndarray)]
         shares = any(np.may_share_memory(x, one) for x in arrays for one in made)
         assert op.name in VIEWS or not shares, op.name
+
+
+@pytest.mark.parametrize(
+    "view", [lambda a: a.T.reshape(-1), lambda a: a.T.ravel(), lambda a: a[:, ::-1].reshape(-1)]
+)
+@pytest.mark.parametrize("change", [lambda a, b: a.__setitem__(0, b), lambda a, b: a.__iadd__(b)])
+def test_a_change_of_a_view_that_was_a_copy(view, change, by_numpy):
+    """It is no memory of the plan, though what it was copied from is read no more."""
+
+    def function(x):
+        y = view(x * 2)
+        change(y, x.sum())
+        return (y * 3).sum(), x
+
+    x = gg.tensor(np.arange(12.0).reshape(3, 4))
+    f = gg.compile(function)
+    for _ in range(3):
+        for got, expected in zip(f(x), function(x), strict=True):
+            np.testing.assert_array_equal(got.data, expected.data)
