@@ -87,7 +87,7 @@ def test_loops_become_one(device, f, by_numpy):
 
 
 def test_directions_of_a_derivative_are_one_loop(device):
-    """Three columns of a forward Jacobian, in C on a CPU."""
+    """Three columns of a forward Jacobian, which are an axis of the carry."""
     p = device.send(np.array([0.3, 0.2, -0.4]))
 
     def solved(p):
@@ -104,4 +104,5 @@ def test_directions_of_a_derivative_are_one_loop(device):
     np.testing.assert_allclose(to_numpy(result), to_numpy(expected), rtol=1e-12)
     primal, tangents = loops(compiled)
     assert (primal.carries, primal.slices) == (1, 0)
-    assert (tangents.carries, tangents.slices) == (3, 1)
+    assert (tangents.carries, tangents.slices) == (1, 1)
+    assert tangents.body.inputs[0].shape == (3,)
