@@ -10,7 +10,7 @@ from typing import Any
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.leaves import common_type, leaf_type, output_of, restored
-from gpugrad.autodiff.levels import entered, has_level, left, running, shared
+from gpugrad.autodiff.levels import entered, has_level, running, shared, taken_out
 from gpugrad.autodiff.run import check_function
 from gpugrad.autodiff.transformed import transformed
 from gpugrad.engine.messages import is_whole
@@ -259,11 +259,14 @@ def _result(output: Tensor, axis: int | None, level: int, size: int, path: str) 
                 f"vmap: out_axes is None for {path}, which is another value for each element. Give "
                 "an axis for the elements"
             )
-        return output
+        if output._node is None or not size:
+            return output
+        # Gradients inside have the hidden axis: that of this result goes to the first element.
+        return taken_out(output, level, 0, size)[0]
     ndim = output.ndim + 1
     if not -ndim <= axis < ndim:
         raise AxisError(
             f"vmap: {path} has {ndim} axes with that of the elements, and no axis {axis}, which "
             "out_axes names"
         )
-    return left(output, level, axis % ndim, size)
+    return taken_out(output, level, axis % ndim, size)

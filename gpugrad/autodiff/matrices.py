@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.autodiff.leaves import restored
-from gpugrad.autodiff.levels import Level, left, running
+from gpugrad.autodiff.levels import Level, left, running, taken_out
 from gpugrad.autodiff.run import Run, check_function
 from gpugrad.autodiff.transformed import transformed
 from gpugrad.autodiff.transforms import grad
@@ -305,7 +305,8 @@ def _rows(run: Run, forward: bool, holomorphic: bool, position: int, places: ran
         with running(count) if recorded else nullcontext(Level(count)) as level:
             seeds[position] = Tensor(enter(seed, level.number, 0))
             several = walk(seeds)
-            parts.append([left(one, level.number, 0, count) for one in several])
+            leave = taken_out if recorded else left
+            parts.append([leave(one, level.number, 0, count) for one in several])
     if len(parts) == 1:
         return parts[0]
     # Of, or by, the imaginary part of a complex number.

@@ -484,3 +484,27 @@ def test_a_pull_back_takes_batched_cotangents_beside_others(axes):
     for i in range(4):
         own = [seed if axis is None else seed[i] for axis, seed in zip(axes, seeds)]
         np.testing.assert_allclose(got[0][i], pull(tuple(own))[0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("out_axes", [(0, 0), (0, None), (1, -1)])
+def test_gradients_of_results_that_are_the_same_for_all_elements(out_axes):
+    """Beside those of results of each element, by one argument."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 3)), rng.normal(size=3)
+
+    def f(x, y):
+        return x * y**2, gg.sin(y)
+
+    def loss(x, y):
+        each, same = gg.vmap(f, in_axes=(0, None), out_axes=out_axes)(x, y)
+        return (each**2).sum() + (same**2).sum()
+
+    def looped(x, y):
+        pairs = [f(row, y) for row in x]
+        count = 1 if out_axes[1] is None else len(pairs)
+        return sum((a**2).sum() for a, _ in pairs) + count * (gg.sin(y) ** 2).sum()
+
+    for of in (lambda f: gg.grad(f, (0, 1)), lambda f: gg.hessian(f, (0, 1))):
+        got, expected = of(loss)(x, y), of(looped)(x, y)
+        for a, b in zip(gg.autodiff.tree.flatten(got)[0], gg.autodiff.tree.flatten(expected)[0]):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
