@@ -1,7 +1,6 @@
 """The C text of arrays put together, and of indices. Imports items."""
 
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import Any
 
 from gpugrad.codegen.operations import literal
@@ -110,15 +109,30 @@ def range_check(given: str, layout: Layout, size: int, code: int) -> list[str]:
 
 
 def _copy(target: str, source: str, layout: Layout, strides: Any, offset: int) -> list[str]:
-    """Loops that copy to a layout: a number, or the elements of an array at strides."""
-    sizes = [size for size in layout.shape if size != 1]
-    if strides is not None and layout.is_contiguous and strides == contiguous(sizes).strides:
-        shape = f"sizeof(*{target}) * {prod(sizes)}"
-        return [f"memcpy({target}, {source} + {offset}, {shape});"]
+    """What copies to a layout: a number, or the elements of an array at strides."""
+    shape = [size for size in layout.shape if size != 1]
+    rows = [strides_in(layout, layout.shape), *([] if strides is None else [strides])]
+    sizes, *rows = _merged(shape, rows)
+    if strides is not None and len(sizes) == 1 and rows[0] == rows[1] == [1]:
+        count = f"sizeof(*{target}) * {sizes[0]}"
+        return [f"memcpy({target} + {layout.offset}, {source} + {offset}, {count});"]
     lines = [f"for (index_t i{d} = 0; i{d} < {n}; i{d}++)" for d, n in enumerate(sizes)]
-    value = source if strides is None else f"{source}[{_element(strides, offset)}]"
-    own = strides_in(layout, layout.shape)
-    return [*lines, f"    {target}[{_element(own, layout.offset)}] = {value};"]
+    value = source if strides is None else f"{source}[{_element(rows[1], offset)}]"
+    return [*lines, f"    {target}[{_element(rows[0], layout.offset)}] = {value};"]
+
+
+def _merged(sizes: Sequence[int], rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The lengths of axes and rows of their strides, where those are one that are as one in all.
+
+    >>> _merged([2, 3, 4], [[12, 4, 1], [100, 4, 1]])
+    [[2, 12], [12, 1], [100, 1]]
+    """
+    merged: list[tuple[int, ...]] = []
+    for size, *steps in zip(sizes, *rows):
+        if merged and all(before == step * size for before, step in zip(merged[-1][1:], steps)):
+            size *= merged.pop()[0]
+        merged.append((size, *steps))
+    return [list(column) for column in zip(*merged)] or [[] for _ in range(len(rows) + 1)]
 
 
 def _element(strides: Sequence[int], offset: int) -> str:

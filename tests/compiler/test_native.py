@@ -312,6 +312,19 @@ def test_products_of_elements_and_running_sums(dtype):
     check(steps, units=16)
 
 
+def test_rows_that_are_joined_are_copied_whole():
+    """A loop for each of many arrays, as of an LSTM's steps, takes a compiler half a second."""
+    steps = Steps()
+    x, y = (steps.input(np.arange(24.0).reshape(2, 3, 4) + n) for n in range(2))
+    steps("stack", (x, y))
+    rows = check(steps).source
+    assert rows.count("memcpy(a") == 2
+    steps("concatenate", (x, y), axis=1)
+    steps("stack", (x, y), axis=-1)
+    steps("concatenate", (steps("transpose", x, (1, 0, 2)), steps("transpose", y, (1, 0, 2))))
+    assert check(steps).source.count("memcpy(a") == 2
+
+
 def test_running_sums_are_those_of_numpy():
     """To the last bit, and with its special numbers: they have one order."""
     for dtype in ("f", "d"):
