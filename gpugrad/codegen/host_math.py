@@ -22,7 +22,7 @@ Imports operations.
 import re
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ def _definitions() -> dict[str, str]:
     """The text of each function, table and type, with the comment before it, by name."""
     found = {}
     for file in _FILES:
-        text = files("gpugrad.codegen").joinpath(file).read_text(encoding="utf-8")
+        text = Path(__file__).with_name(file).read_text(encoding="utf-8")
         for part in re.split(r"\n\n(?=\S)", text):
             match = _DEFINED.search(part)
             if match is not None:

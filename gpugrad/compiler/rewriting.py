@@ -155,7 +155,10 @@ def as_filled(number: Any, dtype: Any) -> Any:
 
 def signs_agree(array: Any) -> bool:
     """Whether zeros, if there are any, have one sign."""
-    return array.dtype.kind != "f" or len(np.unique(np.signbit(array))) == 1
+    if array.dtype.kind != "f":
+        return True
+    signs = np.signbit(array)  # not `np.unique`, which imports numpy.ma
+    return bool(signs.all() == signs.any())
 
 
 def is_plus_zero(number: Any) -> bool:

@@ -7,7 +7,7 @@ has helpers that take parts; where it does not compile (no POSIX threads) loops 
 
 import ctypes
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from gpugrad.backend.threads import thread_count
 from gpugrad.compiler.c_compiler import load
@@ -34,7 +34,7 @@ def set_threads(count: int) -> None:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    source = files("gpugrad.compiler").joinpath("threads.c").read_text(encoding="ascii")
+    source = Path(__file__).with_name("threads.c").read_text(encoding="ascii")
     try:
         return load(source)
     except CompileError:
