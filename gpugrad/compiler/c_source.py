@@ -206,7 +206,7 @@ class _Writer:
         calls = [body._call(i, functions[i], positions, offsets) for i in piece.items]
         flushes, calls = modes_around(calls, [flushes_small(one) for one in body.items])
         begin, size = turns_begin(piece.reads, piece.writes, item.loop, workspace)
-        lines = [*begin, mode(flushes), *turns_of(calls, piece.reads, piece.writes, moves, "0")]
+        lines = [*begin, mode(flushes), *turns_of(calls, piece.reads, piece.writes, moves, None)]
         text = "\n".join([
             *(one.text for one in functions.values()),
             f"static NOINLINE void {name}(void *const *arrays, char *work, void **table)",

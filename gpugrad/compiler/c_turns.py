@@ -45,12 +45,12 @@ def modes_around(calls: Sequence[str], flushes: Sequence[bool | None]) -> tuple[
 
 def turns_of(
     calls: Sequence[str], reads: Sequence[Array], writes: Sequence[Array], moves: tuple[int, int],
-    in_range: str,
+    in_range: str | None,
 ) -> list[str]:  # fmt: skip
     """A loop of ``length`` turns whose slices go on by ``step``, forwards or backwards.
 
     ``moves`` has the numbers of carries and slices. ``in_range`` is the call of the function that
-    checks the numbers of indices, which may be others in a later turn.
+    checks the numbers of indices, which may be others in a later turn; None where none does.
     """
     carries, slices = moves
     first = len(reads)
@@ -58,7 +58,11 @@ def turns_of(
     moving += [*enumerate(writes, first)][carries:]
     return [
         "    for (index_t turn = 0; turn < length; turn++) {",
-        f"        if ({in_range}) {{ SET_MODE(mode); return {in_range}; }}",
+        *(
+            [f"        if ({in_range}) {{ SET_MODE(mode); return {in_range}; }}"]
+            if in_range
+            else []
+        ),
         *calls,
         *(f"        swap(a + {i}, a + {first + i});" for i in range(carries)),
         *(f"        a[{i}] += step * {array.nbytes};" for i, array in moving if array.nbytes),
