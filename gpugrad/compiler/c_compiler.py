@@ -28,12 +28,20 @@ __all__ = ["Compiler", "find_compiler", "is_kept", "load"]
 # order is said to be so in the text. A function that is not declared is an error, not one of int:
 # programs have no headers.
 OPTIONS: tuple[str, ...] = (
-    "-std=gnu11", "-O3", "-march=native", "-fPIC", "-shared", "-fopenmp-simd", "-fwrapv",
+    "-std=gnu11", "-march=native", "-fPIC", "-shared", "-fopenmp-simd", "-fwrapv",
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fno-strict-aliasing",
-    "-Werror=implicit-function-declaration",
+    "-Werror=implicit-function-declaration", "-Werror=return-type",
 )  # fmt: skip
 if platform.machine().lower() in ("x86_64", "amd64"):
     OPTIONS += ("-mprefer-vector-width=512",)  # where the processor has them; compilers hesitate
+# Half of gcc's -O3, and the first call of a program is mostly gcc: programs have the form already
+# that the other passes would look for. Vector loops are what matters, and common subexpressions of
+# inlined functions, which -ftree-pre finds.
+OF_GCC = "-O1", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-ftree-pre"
+OF_OTHERS = ("-O3",)
+# Python's process has C's libraries already, and a linker finds them in longer than it takes for a
+# program. Where that does not load (on some processors gcc calls functions of its own), with them.
+LIBRARIES = (("-nostdlib",), ("-lm",)) if sys.platform == "linux" else (("-lm",),)
 LIMIT = 300  # seconds
 SHOWN = 2000  # characters of what the compiler has said
 
@@ -53,6 +61,14 @@ class Compiler:
             f"{self.command} {os.path.realpath(self.program)} {about.st_size} {about.st_mtime_ns}"
         )
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options that all programs are compiled with."""
+        is_gcc = sys.platform == "linux" and "gcc" in os.path.basename(
+            os.path.realpath(self.program)
+        )
+        return OPTIONS + (OF_GCC if is_gcc else OF_OTHERS)
+
     def version(self) -> str:
         """What the compiler calls itself: the first line of ``--version``."""
         try:
@@ -67,7 +83,7 @@ class Compiler:
         """Compile a source to a shared object; CompileError if that fails."""
         path = target.with_suffix(".c")
         path.write_text(source, encoding="ascii")
-        command = [*self.command, *OPTIONS, *options, str(path), "-o", str(target), "-lm"]
+        command = [*self.command, *self.options, str(path), "-o", str(target), *options]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
         except (OSError, subprocess.SubprocessError) as error:
@@ -116,24 +132,27 @@ def load(source: str, *options: str) -> ctypes.CDLL:
             return ctypes.CDLL(str(path))
         except OSError:
             pass  # damaged: it is made anew
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="making-") as making:
-        made = Path(making) / "program.so"
-        compiler.compile(source, made, *options)
-        os.replace(made, path)  # at once, for other processes
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise CompileError(f"compile: what {compiler} has made does not load: {error}") from error
+    failure = None
+    for libraries in LIBRARIES:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix="making-") as making:
+            made = Path(making) / "program.so"
+            compiler.compile(source, made, *options, *libraries)
+            os.replace(made, path)  # at once, for other processes
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError as error:
+            failure = error
+    raise CompileError(f"compile: what {compiler} has made does not load: {failure}") from failure
 
 
-def is_kept(source: str) -> bool:
-    """Whether a shared object of a source is there already."""
+def is_kept(source: str, *options: str) -> bool:
+    """Whether a shared object of a source, with more options, is there already."""
     compiler = find_compiler()
-    return compiler is not None and _place(source, compiler).exists()
+    return compiler is not None and _place(source, compiler, *options).exists()
 
 
 def _place(source: str, compiler: Compiler, *options: str) -> Path:
-    facts = "\0".join((source, compiler.identity, *OPTIONS, *options, _processor()))
+    facts = "\0".join((source, compiler.identity, *compiler.options, *options, _processor()))
     return _folder() / f"{hashlib.sha256(facts.encode()).hexdigest()}.so"
 
 

@@ -14,6 +14,7 @@ from gpugrad.compiler.layout import Layout, contiguous
 __all__ = ["blas_types", "product_function", "product_types"]
 
 SMALL = 4096  # multiplications up to which a product is a loop in place
+SHORT = 24  # elements up to which a dot product is no vector loop
 IN_REGISTERS = 256  # elements up to which a row of a small product is not added up in memory
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112  # of CBLAS
 
@@ -137,7 +138,7 @@ def _loops(scalar: str, places: Sequence[str], a: Layout, b: Layout) -> list[str
         *lines,
         f"    for (index_t j = 0; j < {n}; j++) {{",
         f"        {scalar} total = 0;",
-        "        #pragma omp simd reduction(+:total)",
+        *(["        #pragma omp simd reduction(+:total)"] if k > SHORT else []),
         f"        for (index_t k = 0; k < {k}; k++)",
         f"            total += a[i * {a_down} + k * {a_along}] * b[k * {b_down} + j * {b_along}];",
         f"        y[i * {n} + j] = total;",

@@ -75,7 +75,7 @@ def is_ready() -> bool:
     """Whether the library is there, or cannot be had."""
     if _making is not None:
         return not _making.is_alive()  # nor is it in the child of a fork
-    return find_compiler() is None or is_kept(_source())
+    return find_compiler() is None or is_kept(_source(), FAST)
 
 
 def make() -> None:
@@ -88,7 +88,7 @@ def make() -> None:
 
 def _made() -> None:
     with suppress(CompileError, OSError):  # `_library` meets it again
-        load(_source())
+        load(_source(), FAST)
 
 
 @cache
@@ -106,7 +106,7 @@ def _library() -> Any:
     try:
         functions = [_address(name) for name in re.findall(r"    _\(.+?, (\w+), \(", source)]
         facts = _facts()
-        library = load(source)
+        library = load(source, FAST)
     except (AttributeError, ImportError, CompileError, _UnknownError):
         return None
     library.gpugrad_connect.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
@@ -120,6 +120,7 @@ def _library() -> Any:
 
 
 SOURCES = "call_checks.c", "call.c"
+FAST = "-O2"
 METH_FASTCALL = 0x80
 _kept: list[Any] = []  # what the library refers to
 

@@ -9,8 +9,8 @@ Imports c_compiler, c_steps, layout.
 import ctypes
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
 from math import prod
+from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
@@ -112,7 +112,7 @@ class _Loading(Thread):
         self.library: ctypes.CDLL | None = None
 
     def run(self) -> None:
-        source = files("gpugrad.compiler").joinpath("products.c").read_text(encoding="ascii")
+        source = Path(__file__).with_name("products.c").read_text(encoding="ascii")
         options = ("-DSINGLE",) if self.itemsize == 4 else ()
         try:  # with a multiplication and its addition as one; -O3 gains nothing here
             self.library = load(source, "-ffp-contract=fast", "-O2", *options)

@@ -137,6 +137,26 @@ def test_a_folder_that_others_can_write_to_is_not_used(compiler, alone, fault, t
     assert folder.is_file() or not [*folder.iterdir()]
 
 
+def test_what_does_not_load_alone_is_linked_with_the_libraries(compiler, alone):
+    calls = compiler(
+        f"import shutil\nif '-lm' in sys.argv: shutil.copy({shared_object()!r}, path)\n"
+        "else: open(path, 'w').write('text')"
+    )
+    load("text")
+    assert calls() == 2
+    load("text")
+    assert calls() == 2
+
+
+@pytest.mark.parametrize("name", ["gcc", "x86_64-linux-gnu-gcc-12", "clang-22", "ccache"])
+def test_only_gcc_gets_its_own_options(tmp_path, name):
+    (tmp_path / name).write_text("")
+    (tmp_path / "cc").symlink_to(tmp_path / name)
+    options = Compiler(["cc"], str(tmp_path / "cc")).options
+    assert ("-ftree-pre" in options) == ("gcc" in name)
+    assert ("-O3" in options) == ("gcc" not in name)
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -596,7 +596,7 @@ def test_calls_run_in_python_until_the_library_is_made(monkeypatch, in_python):
     monkeypatch.setattr(call, "_source", lambda: f"{source}/* {id(in_python)} {os.getpid()} */")
     monkeypatch.setattr(call, "_library", cache(kept.__wrapped__))
     held, load = threading.Event(), call.load
-    monkeypatch.setattr(call, "load", lambda text: held.wait() and load(text))
+    monkeypatch.setattr(call, "load", lambda *given: held.wait() and load(*given))
     step = gg.compile(lambda x: x + 1.0)
     for number in range(3):
         assert seen(step(gg.full(2, number))) == seen(gg.full(2, number) + 1.0)
