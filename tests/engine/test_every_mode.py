@@ -124,7 +124,7 @@ def test_it_ends_when_interrupted_anywhere(name, arrival):
     def check(before):
         assert mine() == before
 
-    # Python 3.13 looks for interrupts at fewer places than 3.11: of a short work, all are tried.
+    # Of a short work, all places are tried.
     stride = 1 if short or (arrival == "SIGINT" and name != "sync_guard") else 5
     # The first guard of the process installs watchers; they are there already, for another task.
     guard, task = gg.sync_guard(), contextvars.copy_context()

@@ -54,8 +54,8 @@ def interrupted_everywhere(begin, work, check, stride=1, arrival="SIGINT"):
 
 def _everywhere(begin, work, check, stride, arrive):
     for place in count(0, stride):
-        made = begin()
-        if not _interrupted_at(place, lambda made=made: work(made), arrive):
+        made, reached = _interrupted_at(place, begin, work, arrive)
+        if not reached:
             break
         check(made)
     assert place > 5 * stride
@@ -68,9 +68,12 @@ def _looks_after(code):
     return {i.offset: i.opname in names for i in dis.get_instructions(code)}
 
 
-def _interrupted_at(place, work, arrive):
-    """Whether the place was reached. A signal is sent there, and no exception raised by hand."""
-    left = place
+def _interrupted_at(place, begin, work, arrive):
+    """What ``begin`` returned, and whether the place was reached, where a signal is sent.
+
+    From Python 3.12 on, opcodes are traced from the second call of a function on.
+    """
+    left, counting = place, False
     before_in = {}
 
     def trace(frame, event, arg):
@@ -81,6 +84,8 @@ def _interrupted_at(place, work, arrive):
         if "/sim/" in file:  # which stands in for a library in C
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if not counting:
+            return trace
         before = before_in.get(frame)
         before_in[frame] = frame.f_lasti
         looks = event == "call"
@@ -97,9 +102,13 @@ def _interrupted_at(place, work, arrive):
     try:
         sys.settrace(trace)
         try:
-            work()
+            if sys.version_info >= (3, 12):
+                work(begin())
+            made = begin()
+            counting = True
+            work(made)
         finally:
             sys.settrace(before)
     except (KeyboardInterrupt, Arrived):
         assert left < 0
-    return left < 0
+    return made, left < 0
