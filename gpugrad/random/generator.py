@@ -298,11 +298,15 @@ class Generator:
         batch = tuple(level.size for level in several)
         count = philox.blocks(math.prod(batch + size), words)
         size = batch + size
-        if reserve is not None:
-            count = reserve * math.prod(batch)
+        if several:
+            count = 1  # of however many elements, so that the next draw begins at the same place
+        elif reserve is not None:
+            count = reserve
 
         def drawn() -> Any:
             key, first = self._take(count)
+            if several:
+                key, first = philox.batch_key(key, first), 0
             with where.activate():
                 return formula(where.xp, key, first, size, *arguments)
 

@@ -217,6 +217,19 @@ def test_random_numbers(device):
         same = gg.vmap(f, randomness="same")(x).numpy()
         gg.random.manual_seed(7)
         close(same[0], f(x[0]).numpy())
+
+    def all_of(x):
+        return [f(x) for f in draws.values() if f is not _attention_with_dropout]
+
+    several = []
+    for rows in (x, x[:3]):
+        gg.random.manual_seed(7)
+        noisy = gg.vmap(all_of, randomness="different")
+        several += [noisy(rows), noisy(rows)]
+        several.append([gg.random.uniform(size=3, dtype="float64", device=device)])
+    for whole, part in zip(several[:3], several[3:]):
+        for one, other in zip(whole, part, strict=True):  # also of the later draws, and outside
+            close(one.numpy()[:3], other.numpy())
     gg.random.manual_seed(3)
     nested = gg.vmap(gg.vmap(draws["uniform"], randomness="different"), randomness="different")
     numbers = nested(gg.zeros((2, 4, 3), dtype="float64", device=device)).numpy()
