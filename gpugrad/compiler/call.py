@@ -156,7 +156,7 @@ def _numpy_function(place: int) -> int:
 
 def _facts() -> list[int]:
     """The fields of `known` in call.c."""
-    names = sys.intern("item"), sys.intern("training"), sys.intern("latest")
+    names = sys.intern("item"), sys.intern("_settings"), sys.intern("latest")
     objects = [
         None, True, False, np.ndarray, Tensor, tuple, dict, str, int, Off, MISSED, StaleError,
         *names, *versions.parts(),
@@ -289,7 +289,7 @@ class _Words:
             self.table([self.node(args), self.node(kwargs)]),
             self.table([self.leaf(leaf, i in entry.alone) for i, leaf in enumerate(leaves)]),
             self.table([self.tensor(*one) for one in recorded.tensors]),
-            self.table([[*map(self.of, pair)] for pair in recorded.modules]),
+            self.table([[*map(self.of, one[:2])] for one in recorded.modules]),
             self.objects(before),
             self.table([[self.place(place)] for place in recorded.finds]),
             self.table([sizes]), self.table([[i in entry.arguments for i in range(len(sizes))]]),

@@ -70,7 +70,7 @@ static struct {
     object *array, *tensor;  /* types */
     object *tuple, *dict, *string, *whole, *off;
     object *missed, *stale;
-    object *item, *training, *latest;  /* names */
+    object *item, *settings, *latest;  /* names */
     object *stamps, *versions, *serial, *acquire, *release, *changed;  /* of `versions` */
     index_t array_at, node_at, gradient_at, name_at, references_at, tuple_head;
 } known;
@@ -364,10 +364,10 @@ static int layer_holds(const variable_t *layer)
 {
     object *one = py.PyObject_CallNoArgs(layer->variable);
     if (one == NULL) return 0;
-    object *training = py.PyObject_GetAttr(one, known.training);
+    object *settings = py.PyObject_GetAttr(one, known.settings);
     py.Py_DecRef(one);
-    py.Py_DecRef(training);  /* which is True or False, and lives on */
-    return training == layer->value;
+    py.Py_DecRef(settings);  /* the program's own live on */
+    return settings == layer->value;
 }
 
 static int holds(const call_t *c)

@@ -11,6 +11,7 @@ from gpugrad.compiler.places import Given, Output, Place
 from gpugrad.compiler.program import Program, Value
 from gpugrad.engine.windows import Window, apart
 from gpugrad.errors import CompileError
+from gpugrad.nn.settings import Settings
 
 __all__ = ["RecordedCall", "Write", "hooks_of", "share"]
 
@@ -37,9 +38,9 @@ class RecordedCall(NamedTuple):
     ``finds`` has the place of each input, ``results`` what gives each leaf of the result.
     ``before`` is called at each call, then the ``calls`` of what is in ``after``, and after an
     error what is then in ``undo``, last first. ``modules`` has weak references to the layers that
-    were called, and their modes; ``tensors`` what finds the tensors that were met, each with its
-    array, its hooks, None for one that needs no gradient, and whether it has a gradient, None
-    where that does not matter.
+    were called, their settings, and the names of those that do not matter; ``tensors`` what finds
+    the tensors that were met, each with its array, its hooks, None for one that needs no gradient,
+    and whether it has a gradient, None where that does not matter.
     ``namespaces`` are those of its arrays. ``graph`` is the backward pass from the results, where
     there is one, and ``drawn`` has the arrays of random numbers that the recorded call has drawn.
     ``guards`` are the numbers of outputs of which Python has asked the truth or the whole number,
@@ -57,7 +58,7 @@ class RecordedCall(NamedTuple):
     before: list[Callable[[], None]]
     after: list[Any]
     undo: list[Callable[[], None]]
-    modules: list[tuple[Any, bool]]
+    modules: list[tuple[Any, Settings, frozenset[str]]]
     tensors: list[tuple[Place, Any, tuple[Any, ...] | None, bool | None]]
     namespaces: list[Any]
     graph: Graph | None

@@ -23,6 +23,7 @@ from gpugrad.compiler.program import Value
 from gpugrad.compiler.replay import Replay
 from gpugrad.engine import versions
 from gpugrad.engine.node import Leaf
+from gpugrad.nn.settings import are_those_of
 from gpugrad.tensor import Tensor
 
 __all__ = ["check", "function_of_calls"]
@@ -46,11 +47,10 @@ def check(recorded: Any) -> Call:
     """
     writer = _CheckWriter()
     writer.names |= {"array": np.ndarray, "generic": np.generic, "Leaf": Leaf, "hooks_of": hooks_of}
-    for module, training in recorded.modules:
-        found = f"{writer.known(module)}()"
-        writer.lines.append(
-            f"if getattr({found}, 'training', None) is not {training}: return False"
-        )
+    writer.names["are_those_of"] = are_those_of
+    for module, *settings in recorded.modules:
+        asked = ", ".join([f"{writer.known(module)}()", *map(writer.known, settings)])
+        writer.lines.append(f"if not are_those_of({asked}): return False")
     # An argument that needs a gradient is one tensor wherever the function has it from.
     writer.arguments = [
         find.index for find, _, hooks, _ in recorded.tensors

@@ -41,6 +41,7 @@ from gpugrad.compiler.tape import Tape
 from gpugrad.engine.modes import tracing
 from gpugrad.engine.node import Leaf
 from gpugrad.errors import CompileError
+from gpugrad.nn.settings import Settings, read_settings
 from gpugrad.tensor import Tensor
 
 __all__ = ["Session"]
@@ -114,7 +115,7 @@ class Session:
         self.arguments: dict[int, Any] = {}  # by identity, what the function gets for arguments
         self.before: list[Callable[[], None]] = []
         self.after: list[Any] = []  # what counts: see `numbers`
-        self.modules: dict[int, tuple[Any, bool]] = {}
+        self.modules: dict[int, tuple[Any, Settings]] = {}
         self.steps: dict[int, Any] = {}  # by parameter, the last step of an optimizer
         self.undo: list[Callable[[], None]] = []  # what puts back numbers that this call changes
         self.before.append(self.undo.clear)
@@ -250,8 +251,25 @@ class Session:
             tracing.set(self)
 
     def note(self, module: Any) -> None:
-        """Note that a layer is called, and in which mode."""
-        self.modules[id(module)] = (weakref.ref(module), module.training)
+        """Note that a model or a layer is called, with which settings."""
+        noted = self.modules.get(id(module))
+        if noted is None or noted[0]() is not module:
+            for one in [*module.modules()]:
+                self.modules[id(one)] = (weakref.ref(one), read_settings(one))
+
+    def _noted(self) -> list[tuple[Any, Any, frozenset[str]]]:
+        """The layers that are still there, with their settings, and the names that do not matter.
+
+        Those are what the function sets itself, but for the mode, which it has used before.
+        """
+        found = []
+        for reference, before in self.modules.values():
+            if (module := reference()) is not None:
+                now = read_settings(module)
+                changed = now.differences(before)
+                wanted = before if "training" in changed else now
+                found.append((reference, wanted, changed - {"training"}))
+        return found
 
     def _entered(self, array: Any, find: Place) -> Recorded:
         self.tape.check_outermost()
@@ -322,7 +340,7 @@ class Session:
             Program(inputs, constants, self.tape.steps, outputs),
             [self.finds[value] for value in inputs],
             writes, results, structure, self.before, self.after, self.undo,
-            list(self.modules.values()), tensors, list(self.tape.namespaces), graph, self.drawn,
+            self._noted(), tensors, list(self.tape.namespaces), graph, self.drawn,
             guards, self.tape.told, self.tape.pieces, False,
         )  # fmt: skip
 

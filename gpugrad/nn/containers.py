@@ -12,6 +12,7 @@ from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.nn.activations import activation_function, activation_name
 from gpugrad.nn.linear import Linear, check_size, joined
 from gpugrad.nn.module import Module
+from gpugrad.nn.settings import forget_settings
 from gpugrad.random import Generator
 from gpugrad.tensor import Tensor, as_tensor
 
@@ -64,23 +65,27 @@ class Sequential(Module):
 
     def append(self, layer: Callable[..., Any]) -> "Sequential":
         """Add a module at the end; returns the Sequential itself."""
+        forget_settings(self)
         self.layers.append(self._checked(layer))
         return self
 
     def extend(self, layers: Iterable[Callable[..., Any]]) -> "Sequential":
         """Add several modules at the end; returns the Sequential itself."""
+        forget_settings(self)
         self.layers.extend([self._checked(layer) for layer in layers])
         return self
 
     def insert(self, index: int, layer: Callable[..., Any]) -> "Sequential":
         """Add a module before the one of this number; returns the Sequential itself."""
         self._without_names("insert")
+        forget_settings(self)
         self.layers.insert(index, self._checked(layer))
         return self
 
     def pop(self, index: int = -1) -> Callable[..., Any]:
         """Take a module out, by default the last."""
         self._without_names("pop")
+        forget_settings(self)
         return self.layers.pop(index)
 
     def _without_names(self, method: str) -> None:
@@ -131,10 +136,12 @@ class Sequential(Module):
         return self.layers[index]
 
     def __setitem__(self, index: int, layer: Callable[..., Any]) -> None:
+        forget_settings(self)
         self.layers[index] = self._checked(layer)
 
     def __delitem__(self, index: Any) -> None:
         self._without_names("del")
+        forget_settings(self)
         del self.layers[index]
 
     def __getattr__(self, name: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Self
 from gpugrad.errors import DTypeError
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
+from gpugrad.nn.settings import forget_settings
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList"]
 
@@ -51,20 +52,24 @@ class _List(_Parts):
 
     def append(self, part: Any) -> Self:
         """Add one at the end; returns the list itself."""
+        forget_settings(self)
         self._held.append(self._checked(part))
         return self
 
     def extend(self, parts: Iterable[Any]) -> Self:
         """Add several at the end; returns the list itself."""
+        forget_settings(self)
         self._held.extend([self._checked(part) for part in parts])
         return self
 
     def insert(self, index: int, part: Any) -> None:
         """Add one before the index."""
+        forget_settings(self)
         self._held.insert(index, self._checked(part))
 
     def pop(self, index: int = -1) -> Any:
         """Take one out, by default the last."""
+        forget_settings(self)
         return self._held.pop(index)
 
     def _attributes(self) -> Iterator[tuple[str, Any]]:
@@ -75,9 +80,11 @@ class _List(_Parts):
         return type(self)(found) if isinstance(index, slice) else found
 
     def __setitem__(self, index: int, part: Any) -> None:
+        forget_settings(self)
         self._held[index] = self._checked(part)
 
     def __delitem__(self, index: Any) -> None:
+        forget_settings(self)
         del self._held[index]
 
     def __len__(self) -> int:
@@ -133,10 +140,12 @@ class _Dict(_Parts):
 
     def pop(self, key: str) -> Any:
         """Take one out; KeyError where there is none."""
+        forget_settings(self)
         return self._held.pop(key)
 
     def clear(self) -> None:
         """Take all out."""
+        forget_settings(self)
         self._held.clear()
 
     def keys(self) -> Iterable[str]:
@@ -167,9 +176,11 @@ class _Dict(_Parts):
                 f"{type(self).__name__}: a key is a text without dots, since names of parts are "
                 f"joined by them; got {key!r}"
             )
+        forget_settings(self)
         self._held[key] = self._checked(part)
 
     def __delitem__(self, key: str) -> None:
+        forget_settings(self)
         del self._held[key]
 
     def __len__(self) -> int:

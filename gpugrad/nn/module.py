@@ -17,6 +17,7 @@ from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.dtypes import is_device
 from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.registration import Registration
+from gpugrad.nn.settings import forget_settings
 from gpugrad.nn.traversal import direct_parts, is_buffer, is_parameter, parts
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.hints import OF_MODULES, Foreign, explain
@@ -88,6 +89,7 @@ class Module(Registration):
                 f"not be learned. Change it under gg.no_grad() with `{name}[...] = value`, "
                 "assign gg.nn.Parameter(value), or `del` the attribute first"
             )
+        forget_settings(self)
         object.__setattr__(self, name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,5 @@
-"""PyTorch's names for setting and finding the parts of a module. Imports parameter, traversal.
+"""PyTorch's names for setting and finding the parts of a module. Imports parameter, settings
+and traversal.
 
 Nothing is registered: the parts of a module are its attributes. These methods set attributes, and
 find parts by their dotted names.
@@ -8,6 +9,7 @@ from typing import Any, Self
 
 from gpugrad.errors import DTypeError
 from gpugrad.nn.parameter import Parameter
+from gpugrad.nn.settings import Settings, forget_settings
 from gpugrad.nn.traversal import items, parts
 from gpugrad.tensor import Tensor
 
@@ -19,6 +21,13 @@ class Registration:
 
     # The buffers that are not saved, see `register_buffer`.
     _unsaved: tuple[str, ...] = ()
+
+    # What compiled functions compare; None after a change: see `gpugrad.nn.settings`.
+    _settings: Settings | None = None
+
+    def __delattr__(self, name: str) -> None:
+        forget_settings(self)
+        object.__delattr__(self, name)
 
     def add_module(self, name: str, module: Any) -> None:
         """Set a submodule as an attribute; None for none.
