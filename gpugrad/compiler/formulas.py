@@ -108,6 +108,14 @@ def _conj(xp: Any, x: Any, /) -> Any:
     return xp.copy(x)
 
 
+def _matmul(xp: Any, a: Any, b: Any, /) -> Any:
+    """Of two dtypes, as of data in double precision and parameters in single."""
+    dtype = np.result_type(a.dtype, b.dtype)
+    if a.dtype == b.dtype or dtype.kind != "f":
+        raise NotImplementedError("products of one dtype, or of no floating-point numbers")
+    return xp.matmul(a.astype(dtype), b.astype(dtype))
+
+
 FORMULAS_OF_STEPS: dict[str, Callable[..., Any]] = {
     "add_item": _add_item,
     "all": _all,
@@ -122,6 +130,7 @@ FORMULAS_OF_STEPS: dict[str, Callable[..., Any]] = {
     "deg2rad": lambda xp, x, /: x * (math.pi / 180),
     "full_like": _full_like,
     "logaddexp": _logaddexp,
+    "matmul": _matmul,
     "rad2deg": lambda xp, x, /: x * (180 / math.pi),
     "roll": _roll,
     "tril": _tril,

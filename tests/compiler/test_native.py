@@ -523,6 +523,20 @@ def test_turns_of_an_unrolled_loop_share_their_functions():
     assert compiled.source.count("NOINLINE void item") == 2
 
 
+@pytest.mark.parametrize("dtypes", ["fd", "df", "fl", "?d", "fH"])
+def test_products_of_two_dtypes_are_computed_in_c(dtypes):
+    """They were left to NumPy, as of data in double precision and parameters in single."""
+    steps = Steps()
+    for shapes in [((3, 4), (4, 5)), ((4,), (4, 5)), ((3, 4), (4,)), ((2, 3, 4), (1, 4, 5))]:
+        arrays = [np.ones(shape, dtype) * 3 for shape, dtype in zip(shapes, dtypes, strict=True)]
+        arrays[0][..., 1] = 0
+        steps("matmul", *map(steps.input, arrays))
+    steps("transposed_matmul", *[steps.input(np.ones((4, n), t)) for n, t in zip((2, 3), dtypes)])
+    compiled = check(steps)
+    assert compiled.counts["products"] == 5
+    assert not compiled.counts["NumPy steps"]
+
+
 @pytest.mark.parametrize("dtype", "fd?bL")
 def test_steps_that_are_written_as_others(dtype):
     steps = Steps()
