@@ -236,7 +236,7 @@ def test_a_rule_that_is_not_recorded_gives_the_same_whole_steps(arrival, device)
 
 @arrivals
 def test_a_step_on_two_threads_is_whole(arrival, monkeypatch):
-    monkeypatch.setattr(apply, "threads", lambda: 2)
+    monkeypatch.setattr(apply, "thread_count", lambda: 2)
     monkeypatch.setattr(apply, "JOB", apply.BLOCK // 4)
     size = 3 * apply.BLOCK // 4 + 5
 
