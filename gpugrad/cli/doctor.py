@@ -17,7 +17,7 @@ from typing import Any
 import numpy
 
 from gpugrad.backend import default_device, probe
-from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.compiler.c.compiler import find_compiler
 from gpugrad.errors import DeviceError
 
 __all__ = ["add_to", "collect", "own_version", "show"]

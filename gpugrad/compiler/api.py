@@ -13,14 +13,14 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.levels import are_running
 from gpugrad.backend.lines import warn
-from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
-from gpugrad.compiler.call import MISSED, built_in, is_ready, make
+from gpugrad.compiler.calls.call import MISSED, built_in, is_ready, make
+from gpugrad.compiler.calls.modes import aliases, modes
+from gpugrad.compiler.calls.places import StaleError
 from gpugrad.compiler.entry import Entry
 from gpugrad.compiler.garbage import uncollected
-from gpugrad.compiler.modes import aliases, modes
 from gpugrad.compiler.pieces import Programs
-from gpugrad.compiler.places import StaleError
-from gpugrad.compiler.record import record, record_lock
+from gpugrad.compiler.recording import namespaces as _types  # noqa: F401  the types that record
+from gpugrad.compiler.recording.record import record, record_lock
 from gpugrad.engine.modes import tracing
 from gpugrad.errors import DTypeError, GpugradError
 from gpugrad.random.generator import draws

@@ -8,9 +8,10 @@ from typing import Any
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.lines import warn
 from gpugrad.codegen.operations import NotFusibleError
-from gpugrad.compiler import native, replay
-from gpugrad.compiler.passes import simplified
-from gpugrad.compiler.program import Program
+from gpugrad.compiler.c import native
+from gpugrad.compiler.programs.passes import simplified
+from gpugrad.compiler.programs.program import Program
+from gpugrad.compiler.replay import replay
 from gpugrad.errors import CompileError
 
 __all__ = ["built", "in_c", "in_cuda"]
@@ -31,7 +32,7 @@ def in_cuda(program: Program, xp: Any, reuse: dict[int, int]) -> Any:
     """The program in CUDA; None where it is left to the functions of ``xp``."""
     if xp.product_into is None:  # another library, or gpugrad's kernels are turned off
         return None
-    from gpugrad.compiler.device_program import build
+    from gpugrad.compiler.cuda.program import build
 
     return build(program, xp, reuse)
 

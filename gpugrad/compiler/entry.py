@@ -14,16 +14,16 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.backend.host import NUMPY
-from gpugrad.compiler import replay
 from gpugrad.compiler.backends import in_c, in_cuda
-from gpugrad.compiler.c_compiler import find_compiler
-from gpugrad.compiler.calls import RecordedCall, share
-from gpugrad.compiler.graph import attached
-from gpugrad.compiler.host_call import check, function_of_calls
-from gpugrad.compiler.items import Call
-from gpugrad.compiler.passes import simplified
-from gpugrad.compiler.places import Given, Living, StaleError, is_given
-from gpugrad.compiler.program import Program, Step, Value
+from gpugrad.compiler.c.compiler import find_compiler
+from gpugrad.compiler.calls.numpy_call import check, function_of_calls
+from gpugrad.compiler.calls.places import Given, Living, StaleError, is_given
+from gpugrad.compiler.programs.passes import simplified
+from gpugrad.compiler.programs.program import Program, Step, Value
+from gpugrad.compiler.recording.graph import attached
+from gpugrad.compiler.recording.recorded_call import RecordedCall, share
+from gpugrad.compiler.replay import replay
+from gpugrad.compiler.schedule.items import Call
 from gpugrad.engine import versions
 from gpugrad.engine.windows import check_writable
 from gpugrad.tensor import Tensor
@@ -214,7 +214,7 @@ class Entry:
         if self.device is not None and self.device.graph is not None and not drawn:
             graph = self.device.graph
             if self._call[0] is not graph:
-                from gpugrad.compiler.device_call import written
+                from gpugrad.compiler.cuda.call import written
 
                 self._call = graph, written(self, graph)
             if self._call[1] is not None:
@@ -291,7 +291,7 @@ def _on_device(program: Program, reuse: dict[int, int], recorded: RecordedCall) 
     made = in_cuda(program, xp, reuse) if all(other is xp for other in others) else None
     if made is None:
         return None
-    from gpugrad.compiler.device_graph import Graphed
+    from gpugrad.compiler.cuda.graph import Graphed
 
     finds = dict(zip(recorded.program.inputs, recorded.finds))
     replaced = {program.inputs[place] for place in reuse.values()}

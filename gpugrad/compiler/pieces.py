@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.host import NUMPY
-from gpugrad.compiler import replay
 from gpugrad.compiler.backends import in_c
-from gpugrad.compiler.liveness import roots
-from gpugrad.compiler.loop import Loop
-from gpugrad.compiler.passes import simplified
-from gpugrad.compiler.program import Program, Step, Value, is_elementwise
-from gpugrad.compiler.unseen import LARGE, PRODUCTS
+from gpugrad.compiler.programs.liveness import roots
+from gpugrad.compiler.programs.loop import Loop
+from gpugrad.compiler.programs.passes import simplified
+from gpugrad.compiler.programs.program import Program, Step, Value, is_elementwise
+from gpugrad.compiler.recording.unseen import LARGE, PRODUCTS
+from gpugrad.compiler.replay import replay
 
 __all__ = ["Pieces", "Programs"]
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import device_of
-from gpugrad.compiler import replay
-from gpugrad.compiler.items import Call, Loop, Product, Turns
-from gpugrad.compiler.native import Native
-from gpugrad.compiler.program import Program, Value
+from gpugrad.compiler.c.native import Native
+from gpugrad.compiler.programs.program import Program, Value
+from gpugrad.compiler.replay import replay
+from gpugrad.compiler.schedule.items import Call, Loop, Product, Turns
 
 __all__ = ["times_of"]
 

@@ -66,7 +66,7 @@ def changed_all(arrays: Iterable[Any]) -> None:
 
 
 def parts() -> tuple[Any, ...]:
-    """What `changed_all` works on, for the one in C (compiler/call.c), and the function itself."""
+    """What `changed_all` works on, for the one in C (call.c), and the function itself."""
     return _stamps, globals(), next_serial, _stamping.acquire, _stamping.release, changed_all
 
 

@@ -15,7 +15,7 @@ from repository import ROOT
 from gpugrad.backend import cuda, probe
 from gpugrad.backend import device as devices
 from gpugrad.cli import doctor, main
-from gpugrad.compiler.c_compiler import Compiler
+from gpugrad.compiler.c.compiler import Compiler
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gpugrad.compiler import call
-from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.compiler.c.compiler import find_compiler
+from gpugrad.compiler.calls import call
 
 
 @pytest.fixture(autouse=True, scope="session")

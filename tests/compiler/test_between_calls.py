@@ -11,9 +11,9 @@ from twins import seen
 
 import gpugrad as gg
 from gpugrad import optim
-from gpugrad.compiler import products
-from gpugrad.compiler.c_compiler import find_compiler
-from gpugrad.compiler.layout import contiguous
+from gpugrad.compiler.c import products
+from gpugrad.compiler.c.compiler import find_compiler
+from gpugrad.compiler.schedule.layout import contiguous
 from gpugrad.errors import CompileError
 
 

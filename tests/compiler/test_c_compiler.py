@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gpugrad.compiler import c_compiler
-from gpugrad.compiler.c_compiler import Compiler, find_compiler, load
+from gpugrad.compiler.c import compiler as c_compiler
+from gpugrad.compiler.c.compiler import Compiler, find_compiler, load
 from gpugrad.errors import CompileError
 
 FAKE = """#!{python}

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from programs import Writer
 
-from gpugrad.compiler import c_functions, native, products, threads
-from gpugrad.compiler.c_compiler import find_compiler
-from gpugrad.compiler.c_products import SMALL
+from gpugrad.compiler.c import functions as c_functions
+from gpugrad.compiler.c import native, products, threads
+from gpugrad.compiler.c.compiler import find_compiler
+from gpugrad.compiler.c.product_calls import SMALL
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
 

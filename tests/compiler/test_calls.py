@@ -17,9 +17,9 @@ import pytest
 from twins import seen, state_of
 
 import gpugrad as gg
-from gpugrad.compiler import call
 from gpugrad.compiler.api import Compiled
-from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.compiler.c.compiler import find_compiler
+from gpugrad.compiler.calls import call
 
 CHANGES = {}
 

@@ -7,8 +7,8 @@ from scans import CASES, by_hand, inputs
 
 import gpugrad as gg
 from gpugrad.backend.device import to_numpy
-from gpugrad.compiler import c_functions
-from gpugrad.compiler.loop import Loop
+from gpugrad.compiler.c import functions as c_functions
+from gpugrad.compiler.programs.loop import Loop
 
 KWARGS = ({}, {"reverse": True}, {"checkpoint": 2})
 TRANSFORMS = {

@@ -8,7 +8,7 @@ from optable import arrays_for, case_id, prepared, samples
 
 import gpugrad as gg
 from gpugrad.backend.host import NUMPY
-from gpugrad.compiler.program import Step, Value, gives_view
+from gpugrad.compiler.programs.program import Step, Value, gives_view
 from gpugrad.engine.op import TABLE
 from gpugrad.tensor import OPS, TENSORS
 

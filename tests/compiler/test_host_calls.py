@@ -6,7 +6,7 @@ from interrupts import interrupted_everywhere
 
 import gpugrad as gg
 from gpugrad import nn, optim
-from gpugrad.compiler import host_call
+from gpugrad.compiler.calls import numpy_call
 from gpugrad.nn import functional as F
 
 pytestmark = pytest.mark.usefixtures("by_numpy")
@@ -43,13 +43,13 @@ KINDS = [(optim.SGD, {"lr": 0.01, "momentum": 0.9}), (optim.Adam, {"lr": 0.01})]
 def usual(monkeypatch):
     """Counts the calls for which something is not as at the call before."""
     counts = []
-    before = host_call._Notes.usual
+    before = numpy_call._Notes.usual
 
     def counted(self, leaves, inputs):
         counts.append(len(inputs))
         return before(self, leaves, inputs)
 
-    monkeypatch.setattr(host_call._Notes, "usual", counted)
+    monkeypatch.setattr(numpy_call._Notes, "usual", counted)
     return counts
 
 

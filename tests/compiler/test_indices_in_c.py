@@ -6,8 +6,8 @@ from programs import Writer, evaluated
 
 import gpugrad as gg
 from gpugrad import nn
-from gpugrad.compiler import native
-from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.compiler.c import native
+from gpugrad.compiler.c.compiler import find_compiler
 from gpugrad.errors import IndexingError
 from gpugrad.nn import functional as F
 from gpugrad.ops.index import ARRAY

@@ -8,8 +8,8 @@ from programs import Writer, evaluated
 
 import gpugrad as gg
 from gpugrad import nn
-from gpugrad.compiler import native
-from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.compiler.c import native
+from gpugrad.compiler.c.compiler import find_compiler
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from twins import seen
 
 import gpugrad as gg
 from gpugrad import nn
-from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.compiler.c.compiler import find_compiler
 from gpugrad.nn.settings import settings_of
 
 

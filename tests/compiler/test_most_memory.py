@@ -9,8 +9,8 @@ import pytest
 
 import gpugrad as gg
 from gpugrad import nn, optim
-from gpugrad.compiler import host_call
-from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.compiler.c.compiler import find_compiler
+from gpugrad.compiler.calls import numpy_call
 
 RNG = np.random.default_rng(3)
 
@@ -84,7 +84,7 @@ def most(step):
         arrays = [
             one.size for one in tracemalloc.take_snapshot().traces
             if one.domain == np.lib.tracemalloc_domain or (
-                one.size >= 4096 and one.traceback[-1].filename == host_call.__file__
+                one.size >= 4096 and one.traceback[-1].filename == numpy_call.__file__
             )
         ]  # fmt: skip
         kept = sum(arrays)

@@ -9,8 +9,8 @@ from programs import Writer, evaluated, random_program
 import gpugrad as gg
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.codegen.operations import TEMPLATES
-from gpugrad.compiler import native
-from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.compiler.c import native
+from gpugrad.compiler.c.compiler import find_compiler
 from gpugrad.errors import DTypeError, ShapeError
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")

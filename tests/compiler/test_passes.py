@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from programs import Writer, evaluated, on, random_program, same, sent
 
-from gpugrad.compiler.liveness import peak_bytes
-from gpugrad.compiler.passes import simplified
+from gpugrad.compiler.programs.liveness import peak_bytes
+from gpugrad.compiler.programs.passes import simplified
 
 X = np.array([[0.0, -0.0, 1.5], [np.inf, np.nan, -2.0]])
 

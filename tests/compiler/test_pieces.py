@@ -11,7 +11,8 @@ from test_refusals import REFUSED
 from twins import seen, state_of
 
 import gpugrad as gg
-from gpugrad.compiler import pieces, unseen
+from gpugrad.compiler import pieces
+from gpugrad.compiler.recording import unseen
 
 TOLD = ("float", "print", "f-string", "tolist", "captured float", "captured print")
 

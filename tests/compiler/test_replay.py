@@ -10,10 +10,10 @@ from programs import Writer, evaluated, on, random_program, same, sent
 import gpugrad as gg
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.compiler import host_source, tail
-from gpugrad.compiler.passes import simplified
-from gpugrad.compiler.program import VIEWS, Program, Step, Value, flat
-from gpugrad.compiler.replay import build
+from gpugrad.compiler.programs.passes import simplified
+from gpugrad.compiler.programs.program import VIEWS, Program, Step, Value, flat
+from gpugrad.compiler.replay import tail
+from gpugrad.compiler.replay.replay import build
 
 F = np.dtype("f")
 
@@ -60,7 +60,7 @@ def test_a_replay_gives_what_the_steps_give(seed):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_calls_in_blocks_give_the_same(seed, monkeypatch):
-    for module in (tail, host_source):
+    for module in (tail, numpy_source):
         monkeypatch.setattr(module, "BLOCK", 2)
     for number in range(500 + 10 * seed, 510 + 10 * seed):
         program, inputs = random_program(number)

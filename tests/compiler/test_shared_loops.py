@@ -8,8 +8,9 @@ import pytest
 from programs import Writer
 
 from gpugrad.backend.threads import thread_count
-from gpugrad.compiler import c_functions, native, threads
-from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.compiler.c import functions as c_functions
+from gpugrad.compiler.c import native, threads
+from gpugrad.compiler.c.compiler import find_compiler
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
 

@@ -5,7 +5,7 @@ import pytest
 
 import gpugrad as gg
 from gpugrad.backend.device import to_numpy
-from gpugrad.compiler.passes import simplified
+from gpugrad.compiler.programs.passes import simplified
 
 
 def loops(compiled):

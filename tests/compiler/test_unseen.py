@@ -6,8 +6,9 @@ from twins import seen
 
 import gpugrad as gg
 from gpugrad.autodiff import tree
-from gpugrad.compiler import expansion, unseen
-from gpugrad.compiler.tape import Tape
+from gpugrad.compiler.programs import expansion
+from gpugrad.compiler.recording import unseen
+from gpugrad.compiler.recording.tape import Tape
 from gpugrad.nn import functional as F
 
 

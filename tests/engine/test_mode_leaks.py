@@ -14,7 +14,7 @@ import gpugrad as gg
 from gpugrad.autodiff import tree
 from gpugrad.backend import blocks as blocks_
 from gpugrad.backend import sim
-from gpugrad.compiler.record import record
+from gpugrad.compiler.recording.record import record
 from gpugrad.engine import detours, modes
 
 

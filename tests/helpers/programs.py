@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpugrad.compiler.program import Program, Step, Value, function_of, values_in
+from gpugrad.compiler.programs.program import Program, Step, Value, function_of, values_in
 
 __all__ = ["Writer", "evaluated", "on", "random_program", "same", "sent"]
 

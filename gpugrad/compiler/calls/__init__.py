@@ -1,0 +1,1 @@
+"""What a call of a compiled function does before and after its program runs."""

@@ -1,0 +1,1 @@
+"""Recorded programs, and what makes them shorter."""

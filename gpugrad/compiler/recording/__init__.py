@@ -1,0 +1,1 @@
+"""What a call of a function does, recorded over one more array type."""

@@ -1,0 +1,1 @@
+"""Programs as one Python function over an array library: without a compiler."""
