@@ -12,7 +12,7 @@ from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler.programs.passes import simplified
 from gpugrad.compiler.programs.program import VIEWS, Program, Step, Value, flat
-from gpugrad.compiler.replay import tail
+from gpugrad.compiler.replay import numpy_source, tail
 from gpugrad.compiler.replay.replay import build
 
 F = np.dtype("f")
