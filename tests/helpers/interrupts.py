@@ -68,6 +68,17 @@ def _looks_after(code):
     return {i.offset: i.opname in names for i in dis.get_instructions(code)}
 
 
+@functools.cache
+def _handler_at(code, offset):
+    """Where an exception at an offset is handled.
+
+    Python raises what has arrived at the call after which it looks. The trace can raise at the next
+    instruction alone, which in `with block: return f()` is behind the block.
+    """
+    entries = dis.Bytecode(code).exception_entries
+    return next((one.target for one in entries if one.start <= offset < one.end), None)
+
+
 def _interrupted_at(place, begin, work, arrive):
     """What ``begin`` returned, and whether the place was reached, where a signal is sent.
 
@@ -91,6 +102,9 @@ def _interrupted_at(place, begin, work, arrive):
         looks = event == "call"
         if event == "opcode" and before is not None and before >= 0:
             looks = _looks_after(frame.f_code).get(before, False)  # a cache, behind an exception
+            looks = looks and _handler_at(frame.f_code, before) == _handler_at(
+                frame.f_code, frame.f_lasti
+            )
         if looks:
             left -= 1
             if left == -1:
