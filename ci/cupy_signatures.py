@@ -33,6 +33,8 @@ def parameters(function: Any) -> str | None:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return from_docstring(function)
+    if "self" in signature.parameters:  # Python 3.14's guess for a compiled function
+        return from_docstring(function)
     plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
     text = str(inspect.Signature(plain))
     return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
