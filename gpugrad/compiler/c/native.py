@@ -381,16 +381,16 @@ class _InPieces:
         self._schedule = schedule
         self._keep = {array.number for array in schedule.outputs}
         starts = {piece.items.start: piece for piece in pieces}
+        ends: dict[int, list[int]] = {}  # by item, the arrays that nothing needs after it
+        for a in schedule.arrays:
+            if a.number not in self._keep:
+                ends.setdefault(max(a.read, a.made), []).append(a.number)
         self._turns: list[tuple[Any, list[int]]] = []
         index = 0
         while index < len(schedule.items):
             turn: Any = starts.get(index, schedule.items[index])
             after = turn.items.stop if isinstance(turn, Piece) else index + 1
-            done = [
-                a.number
-                for a in schedule.arrays
-                if index <= max(a.read, a.made) < after and a.number not in self._keep
-            ]
+            done = [number for item in range(index, after) for number in ends.get(item, ())]
             self._turns.append((turn, done))
             index = after
 
