@@ -55,12 +55,14 @@ def pytest_collection_modifyitems(items):
 HOST = (
     "tests/backend/sim/test_sim.py", "tests/backend/sim/test_sim_devices.py",
     "tests/backend/sim/test_sim_functions.py", "tests/backend/sim/test_sim_matches_cupy.py",
-    "tests/backend/test_cupy_names.py", "tests/backend/test_toy_array.py", "tests/compiler",
-    "tests/engine",
-    "tests/cli/test_train_predict.py", "tests/examples", "tests/inspect/test_inspect.py",
-    "tests/io", "tests/ops", "tests/parallel/test_faults.py", "tests/repository", "tests/tensor",
-    "tests/test_data_files.py", "tests/test_foreign_names.py", "tests/test_newcomers.py",
-    "tests/test_tables.py",
+    "tests/backend/test_cupy_names.py", "tests/backend/test_toy_array.py",
+    "tests/cli/test_train_predict.py", "tests/codegen/test_host_math.py", "tests/compiler",
+    "tests/engine", "tests/examples", "tests/inspect/test_drawing.py",
+    "tests/inspect/test_inspect.py", "tests/io", "tests/ops", "tests/parallel/test_cores.py",
+    "tests/parallel/test_data_parallel.py", "tests/parallel/test_faults.py", "tests/repository",
+    "tests/tensor", "tests/test_data_files.py", "tests/test_data_workers.py",
+    "tests/test_foreign_names.py", "tests/test_newcomers.py", "tests/test_tables.py",
+    "tests/training/test_trainer_kills.py",
 )  # fmt: skip
 
 
