@@ -33,6 +33,7 @@ Sizes = tuple[int, ...]
 Padding = tuple[tuple[int, int], ...]
 
 CACHE = 1 << 17  # elements of a block that stay in the cache
+SHARED = 1 << 25  # multiplications from which on threads share a convolution
 MANY_ROWS = 16  # with fewer rows a product of matrices is slow
 FEW_SUMS = 1 << 17  # products of so many elements together are added up after the last of them
 
@@ -105,8 +106,8 @@ def convolution_weight(
             return _sum_of_products(rows.swapaxes(-1, -2), part.astype(wide, copy=False))
 
         count = len(layout.blocks)
-        together = thread_count() if count > 1 else 1
         each = g.size * total.shape[1] / count
+        together = thread_count() if count * each >= SHARED else 1
         for start in range(0, count, together):
             some = layout.blocks[start : start + together]
             for part in share(products, some, len(some) * each):
@@ -247,7 +248,7 @@ def _convolved(x: Any, matrix: Any, windows: Windows, groups: int) -> Any:
         to = to.reshape((*rows.shape[1:3], groups, matrix.shape[2])).transpose(2, 0, 1, 3)
         np.matmul(rows, matrix[:, None], out=to)
 
-    share(convolve, layout.blocks, y.size * matrix.shape[1])
+    share(convolve, layout.blocks, y.size * matrix.shape[1], SHARED)
     return y
 
 
@@ -312,7 +313,8 @@ def _scattered(x: Any, matrix: Any, windows: Windows, size: Sizes, groups: int) 
     each_block = blocks(windows, samples, size, each, limit)
     by_samples = itertools.groupby(each_block, lambda block: block.samples.start)
     # Windows of one sample may overlap.
-    share(scatter, [[*parts] for _, parts in by_samples], samples * each * matrix.shape[1])
+    each_sample = [[*parts] for _, parts in by_samples]
+    share(scatter, each_sample, samples * each * matrix.shape[1], SHARED)
     return y
 
 

@@ -108,10 +108,12 @@ def _read(path: Path) -> str:
 # ---------------------------------------------------------------- sharing
 
 
-def share(work: Callable[[T], R], items: Sequence[T], multiplications: float) -> list[R]:
+def share(
+    work: Callable[[T], R], items: Sequence[T], multiplications: float, least: int = SMALL
+) -> list[R]:
     """``[work(item) for item in items]``, on several threads where there are any.
 
-    ``work`` calls NumPy alone, and writes only where no other item does. For fewer than `SMALL`
+    ``work`` calls NumPy alone, and writes only where no other item does. For fewer than ``least``
     ``multiplications`` of all items together one thread takes less time. An error of one item is
     raised when the others are done. One call at a time has the threads: others, and those inside
     ``work``, run on their own.
@@ -121,7 +123,7 @@ def share(work: Callable[[T], R], items: Sequence[T], multiplications: float) ->
     if multiplications < SMALL:
         return with_small_products(partial(list, map(work, items)), multiplications)
     helpers = min(thread_count(), len(items)) - 1
-    if helpers < 1:
+    if helpers < 1 or multiplications < least:
         return [*map(work, items)]
     return _with_lock(partial(_shared, work, items, helpers), partial(list, map(work, items)))
 

@@ -280,6 +280,7 @@ def lstm(dtype, rng):
     ids=lambda case: case.__name__,
 )  # fmt: skip
 def test_the_same_bits_with_any_number_of_threads(case, dtype, rng, monkeypatch):
+    monkeypatch.setattr("gpugrad.backend.convolution.SHARED", 0)
     function, arrays, words = case(dtype, rng)
     results = []
     for count in ("1", "2", "3"):
