@@ -80,7 +80,9 @@ def _known(value: Any, depth: int = 0) -> Any:
     return _Same(value)
 
 
-_all: weakref.WeakValueDictionary[Any, Settings] = weakref.WeakValueDictionary()
+# Not by weak references, which call back: an interrupt that arrives there is lost.
+_all: dict[Any, Settings] = {}
+_MOST = 4096
 
 
 def read_settings(module: Any) -> Settings:
@@ -89,6 +91,8 @@ def read_settings(module: Any) -> Settings:
     values.pop("_settings", None)
     values |= {"training": getattr(module, "training", None), "__class__": _Same(type(module))}
     key = tuple(sorted(values.items(), key=lambda item: item[0]))
+    if len(_all) >= _MOST:
+        _all.clear()
     found = _all.setdefault(key, Settings(key))
     object.__setattr__(module, "_settings", found)
     return found
@@ -120,4 +124,9 @@ def are_those_of(module: Any, settings: Settings, but: frozenset[str]) -> bool:
     if module is None:
         return False
     now = settings_of(module)
-    return now is settings or (bool(but) and now.differences(settings) <= but)
+    if now is settings:
+        return True
+    changed = now.differences(settings)
+    if not changed:  # but another object since `_all` was cleared
+        object.__setattr__(module, "_settings", settings)
+    return changed <= but

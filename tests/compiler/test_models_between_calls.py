@@ -192,3 +192,13 @@ def test_settings_keep_no_part_of_a_model_and_are_not_copied():
     model.layer = nn.Linear(3, 3)
     gc.collect()
     assert layer() is None
+
+
+def test_equal_settings_are_equal_when_they_are_not_one_object(monkeypatch):
+    monkeypatch.setattr("gpugrad.nn.settings._MOST", 0)
+    model = _plain()
+    f = gg.compile(model)
+    for slope in (0.1, 0.2, 0.1, 0.2):
+        model[1].negative_slope = slope
+        f(gg.ones((4, 3)))
+    assert f._count == 2
