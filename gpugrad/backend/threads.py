@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from gpugrad.backend.blas import blas
 from gpugrad.errors import ArgumentError
 
-__all__ = ["SMALL", "VARIABLES", "share", "thread_count", "with_small_products"]
+__all__ = ["SMALL", "VARIABLES", "own_cores", "share", "thread_count", "with_small_products"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,12 +67,16 @@ def _from_variables() -> int:
     return 0
 
 
+def own_cores() -> list[int]:
+    """The numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def processors() -> int:
     """The processors that this process may use, from 1."""
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    count = len(own_cores())
     return min(count, quota() or count)
 
 

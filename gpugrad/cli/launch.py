@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _threads(count: int) -> dict[str, str]:
     """Each process's share of the cores, for BLAS and compiled programs that ask for it."""
-    from gpugrad.parallel.cores import own_cores  # not for `gpugrad doctor`
+    from gpugrad.backend.threads import own_cores  # not for `gpugrad doctor`
 
     share = str(max(1, len(own_cores()) // count))
     names = ("OMP_NUM_THREADS", "GPUGRAD_NUM_THREADS")

@@ -23,21 +23,17 @@ class Settings:
     A copy of a module has none, and finds its own.
     """
 
-    __slots__ = ("__weakref__", "values")
+    __slots__ = ("values",)
 
     def __init__(self, values: tuple[tuple[str, Any], ...]) -> None:
         self.values = values
 
     def __reduce__(self) -> Any:
-        return _nothing, ()
+        return type(None), ()
 
     def differences(self, other: "Settings") -> frozenset[str]:
         """The names of attributes that differ, or that one of the two lacks."""
         return frozenset(name for name, _ in {*self.values} ^ {*other.values})
-
-
-def _nothing() -> None:
-    return None
 
 
 class _Same:

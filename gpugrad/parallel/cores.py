@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpugrad.backend.blas import limit_threads
-from gpugrad.backend.threads import VARIABLES
+from gpugrad.backend.threads import VARIABLES, own_cores
 
-__all__ = ["own_cores", "own_share", "share_cores"]
+__all__ = ["own_share", "share_cores"]
 
 
 def share_cores(watch: Any) -> None:
@@ -69,10 +69,3 @@ def own_share(machines: Sequence[tuple[str, int]], rank: int) -> int:
         share += 1 / sum(bool(cores & core) for cores in beside)
         own ^= core
     return max(1, int(share + 1e-9))
-
-
-def own_cores() -> list[int]:
-    """The numbers of the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))

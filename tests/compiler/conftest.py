@@ -14,6 +14,13 @@ def library_of_calls():
         call._making.join()
 
 
+@pytest.fixture(params=["C", "NumPy"])
+def by_each(request):
+    """Let programs run in C where there is a compiler, and by NumPy."""
+    if request.param == "NumPy":
+        request.getfixturevalue("by_numpy")
+
+
 @pytest.fixture
 def by_numpy(monkeypatch):
     """Let programs run by NumPy, whose results are the same to the last bit."""

@@ -12,7 +12,6 @@ from twins import seen
 import gpugrad as gg
 from gpugrad import optim
 from gpugrad.compiler.c import products
-from gpugrad.compiler.c.compiler import find_compiler
 from gpugrad.compiler.schedule.layout import contiguous
 from gpugrad.errors import CompileError
 
@@ -159,16 +158,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["C", "NumPy"])
-def _by(request, monkeypatch):
-    if request.param == "NumPy":
-        monkeypatch.setenv("GPUGRAD_COMPILER", "none")
-    find_compiler.cache_clear()
-    yield
-    find_compiler.cache_clear()
-
-
-@pytest.mark.usefixtures("_by")
+@pytest.mark.usefixtures("by_each")
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("name", CASES)
 def test_results_are_those_without_compile(name, strict):
@@ -199,7 +189,7 @@ FILLS = [float("nan"), float("inf"), -float("inf"), 1e20, -1.0, 3.7, 300.0, 255,
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
-@pytest.mark.usefixtures("_by")
+@pytest.mark.usefixtures("by_each")
 @pytest.mark.parametrize("size", [3, 5000])
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "bool", "float16", "float32"])
 def test_arrays_full_of_numbers_of_another_dtype(dtype, size):

@@ -11,7 +11,6 @@ from twins import seen
 
 import gpugrad as gg
 from gpugrad import nn
-from gpugrad.compiler.c.compiler import find_compiler
 from gpugrad.nn.settings import settings_of
 
 
@@ -97,16 +96,7 @@ CHANGES = {
 }
 
 
-@pytest.fixture(params=["C", "NumPy"])
-def _by(request, monkeypatch):
-    if request.param == "NumPy":
-        monkeypatch.setenv("GPUGRAD_COMPILER", "none")
-    find_compiler.cache_clear()
-    yield
-    find_compiler.cache_clear()
-
-
-@pytest.mark.usefixtures("_by")
+@pytest.mark.usefixtures("by_each")
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_is_seen(name, backward):
