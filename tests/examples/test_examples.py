@@ -21,33 +21,6 @@ import gpugrad as gg
 EXAMPLES = ROOT / "examples"
 
 
-@pytest.fixture
-def run(example, capsys):
-    """Run an example as its command line would, and return what it printed."""
-
-    def call(name, *argv):
-        example(name).main([str(arg) for arg in argv])
-        return capsys.readouterr().out
-
-    return call
-
-
-@pytest.fixture
-def fails(example, capsys):
-    """Run an example to its exit with code 2, and return what it said on stderr."""
-
-    def call(name, *argv):
-        module = example(name)
-        with pytest.raises(SystemExit) as exit_:
-            example("common").run(module.main, [str(arg) for arg in argv])
-        assert exit_.value.code == 2
-        said = capsys.readouterr().err
-        assert "Traceback" not in said
-        return said.strip().splitlines()[-1]
-
-    return call
-
-
 def figure(pattern, text):
     """The one number that a pattern finds."""
     (found,) = re.findall(pattern + r"\s*(-?[\d.]+)", text)

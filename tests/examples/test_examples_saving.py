@@ -9,26 +9,6 @@ from repository import ROOT
 import gpugrad as gg
 
 
-@pytest.fixture
-def run(example, capsys):
-    def call(name, *argv):
-        example(name).main([str(arg) for arg in argv])
-        return capsys.readouterr().out
-
-    return call
-
-
-@pytest.fixture
-def fails(example, capsys):
-    def call(name, *argv):
-        with pytest.raises(SystemExit) as exit_:
-            example("common").run(example(name).main, [str(arg) for arg in argv])
-        assert exit_.value.code == 2
-        return capsys.readouterr().err.strip().splitlines()[-1]
-
-    return call
-
-
 def test_private_digits_go_on_to_the_same_bits(run, tmp_path):
     first, rest, whole = (tmp_path / name for name in ("first", "rest", "whole"))
     flags = ("private_digits", "--batch-size", 1400)

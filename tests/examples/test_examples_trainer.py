@@ -8,16 +8,6 @@ import pytest
 import gpugrad as gg
 
 
-@pytest.fixture
-def run(example, capsys):
-    def call(name, *argv):
-        module = example(name)
-        module.main([str(arg) for arg in argv])
-        return capsys.readouterr().out
-
-    return call
-
-
 def epochs(device):
     """Fewer where the stand-in for CUDA interprets each kernel."""
     return 1 if device == "cuda" else 3

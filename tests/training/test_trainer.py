@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pytest
 from repository import ROOT
+from tell import Tell
 
 import gpugrad as gg
 from gpugrad.training import BestModel, Callback, Checkpoints, EarlyStopping
@@ -271,17 +272,6 @@ def run(folder, script=SCRIPT, **options):
         env={**os.environ, "PYTHONPATH": path}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
     )  # fmt: skip
-
-
-class Tell(Callback):
-    """Writes a byte into a pipe after each step, just before it is saved."""
-
-    def __init__(self, pipe):
-        self.pipe = pipe
-
-    def on_step_end(self, trainer, loss):
-        if self.pipe is not None:
-            os.write(self.pipe, b".")
 
 
 def train(folder, epochs, pipe=None):

@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 from repository import ROOT
+from tell import Tell
 
 import gpugrad as gg
 from gpugrad.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -49,17 +50,6 @@ class Average(Callback):
 
     def load_state_dict(self, state_dict):
         self.model.load_state_dict(state_dict)
-
-
-class Tell(Callback):
-    """Writes a byte into a pipe after each step, just before it is saved."""
-
-    def __init__(self, pipe):
-        self.pipe = pipe
-
-    def on_step_end(self, trainer, loss):
-        if self.pipe is not None:
-            os.write(self.pipe, b".")
 
 
 KINDS = {
