@@ -2,11 +2,15 @@
 
 The C library keeps the memory of freed arrays of up to 32 MB, and asks the system for that of
 larger ones each time. The system fills it with zeros, page by page, which takes three times as long
-as writing the result. So the largest results lie in blocks that come back when no array is left
-that lies in them. At most `LIMIT` bytes are kept so; `empty_cache` frees them.
+as writing the result. So a pool refers to the memory of the last large results, at most `LIMIT`
+bytes of it, and what nothing else refers to is used again. `empty_cache` empties the pool.
+
+The references are counted when memory is asked for: nothing is told of the end of an array, since
+an interrupt in what Python calls then would be lost.
 """
 
 from math import prod
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -16,30 +20,22 @@ __all__ = ["LARGE", "Block", "empty", "empty_cache", "kept_bytes"]
 LARGE = 2**25  # bytes: the limit of glibc
 LIMIT = 2**28
 
-_kept: dict[int, np.ndarray] = {}  # by identity, the oldest first; each access is one step
+_pool: dict[int, np.ndarray] = {}  # by identity, the oldest result first; each access is one step
 
 
 class Block:
-    """What an array is based on whose memory is kept when nothing refers to it any more."""
+    """What an array of the pool's memory is based on, so that it counts as the memory's owner."""
 
-    __slots__ = ("__array_interface__", "_kept", "_memory")
+    __slots__ = ("__array_interface__", "_memory")
 
     def __init__(self, memory: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._memory = memory
-        self._kept = _kept  # also when the interpreter ends
         interface = memory.__array_interface__
         self.__array_interface__ = {**interface, "shape": shape, "typestr": dtype.str}
 
-    def __del__(self) -> None:
-        kept, memory = self._kept, self._memory
-        kept[id(memory)] = memory
-        while sum([one.nbytes for one in [*kept.values()]]) > LIMIT:
-            for oldest in [*kept][:1]:
-                kept.pop(oldest, None)
-
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """As `numpy.empty`: of a large size in memory that was kept, where there is as much of it.
+    """As `numpy.empty`: of a large size in memory of the pool, where as much of it is not in use.
 
     >>> empty((2, 3), "float32").shape
     (2, 3)
@@ -48,23 +44,26 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = prod(shape) * dtype.itemsize
     if not LARGE < size <= LIMIT:
         return np.empty(shape, dtype)
-    for key, memory in [*_kept.items()]:
-        if memory.nbytes == size and _kept.pop(key, None) is memory:
-            break
-    else:
+    memory = _taken(size)
+    if memory is None:
         memory = np.empty(size, np.uint8)
-    return np.asarray(Block(memory, shape, dtype))
+    array = np.asarray(Block(memory, shape, dtype))
+    _pool[id(memory)] = memory
+    while sum([one.nbytes for one in [*_pool.values()]]) > LIMIT:
+        for oldest in [*_pool][:1]:
+            _pool.pop(oldest, None)
+    return array
 
 
 def kept_bytes() -> int:
-    """How much memory is kept, in bytes: at most 256 MiB.
+    """How much memory of the pool is not in use, in bytes: at most 256 MiB.
 
     >>> import gpugrad as gg
     >>> gg.empty_cache()
     >>> kept_bytes()
     0
     """
-    return sum([memory.nbytes for memory in [*_kept.values()]])
+    return sum([getattr(_pool.get(key), "nbytes", 0) for key in [*_pool] if _is_free(_pool, key)])
 
 
 def empty_cache() -> None:
@@ -76,4 +75,26 @@ def empty_cache() -> None:
     >>> import gpugrad as gg
     >>> gg.empty_cache()
     """
-    _kept.clear()
+    _pool.clear()
+
+
+def _taken(size: int) -> np.ndarray | None:
+    """Memory of such a size that is not in use, out of the pool."""
+    for key in [*_pool]:
+        if getattr(_pool.get(key), "nbytes", None) == size and _is_free(_pool, key):
+            own = {key: _pool.pop(key, None)}
+            if own[key] is not None and _is_free(own, key):  # no other thread was quicker
+                return own[key]
+    return None
+
+
+def _is_free(memories: dict[int, Any], key: int) -> bool:
+    """Whether nothing but a dict refers to a memory."""
+    return _references(memories, key) <= _ALONE
+
+
+def _references(memories: dict[int, Any], key: int) -> int:
+    return getrefcount(memories.get(key))
+
+
+_ALONE = _references({0: object()}, 0)  # depends on the version of Python

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from interrupts import interrupted_everywhere
 
 import gpugrad as gg
 from gpugrad.backend import reuse
@@ -55,8 +56,8 @@ def test_what_is_kept_has_a_limit_and_the_oldest_goes():
     while arrays:
         arrays.pop(0)
     assert 0 < reuse.kept_bytes() <= reuse.LIMIT
-    assert (ROWS + 11) * 1024 in [one.nbytes for one in reuse._kept.values()]
-    assert ROWS * 1024 not in [one.nbytes for one in reuse._kept.values()]
+    assert (ROWS + 11) * 1024 in [one.nbytes for one in reuse._pool.values()]
+    assert ROWS * 1024 not in [one.nbytes for one in reuse._pool.values()]
     gg.empty_cache()
     assert reuse.kept_bytes() == 0
 
@@ -95,6 +96,24 @@ def test_threads_never_share_memory():
     assert len(seen) == 400
     assert not any(seen)
     assert reuse.kept_bytes() <= reuse.LIMIT
+
+
+def test_an_interrupt_is_never_lost():
+    def work(_):
+        first, second = (reuse.empty((ROWS, 256), np.float32) for _ in range(2))
+        first[0], second[0] = 1, 2
+        assert first[0, 0] == 1
+        del first
+        third = reuse.empty((ROWS, 256), np.float32)
+        third[0] = 3
+        assert second[0, 0] == 2
+
+    def check(_):
+        gc.collect()
+        in_all = sum(memory.nbytes for memory in reuse._pool.values())
+        assert reuse.kept_bytes() == in_all <= reuse.LIMIT  # none is in use
+
+    interrupted_everywhere(lambda: None, work, check)
 
 
 def slopes():
