@@ -62,12 +62,15 @@ class Compiler:
         )
 
     @property
+    def is_gcc(self) -> bool:
+        """Whether it takes gcc's options for single passes."""
+        name = os.path.basename(os.path.realpath(self.program))
+        return sys.platform == "linux" and "gcc" in name
+
+    @property
     def options(self) -> tuple[str, ...]:
         """The options that all programs are compiled with."""
-        is_gcc = sys.platform == "linux" and "gcc" in os.path.basename(
-            os.path.realpath(self.program)
-        )
-        return OPTIONS + (OF_GCC if is_gcc else OF_OTHERS)
+        return OPTIONS + (OF_GCC if self.is_gcc else OF_OTHERS)
 
     def version(self) -> str:
         """What the compiler calls itself: the first line of ``--version``."""

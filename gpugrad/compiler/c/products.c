@@ -9,9 +9,6 @@
 
 #ifndef REAL
 
-#include <stddef.h>
-#include <string.h>
-
 #if defined(__AVX512F__)
 #define VECTOR 64 /* bytes */
 #define ROWS 12 /* of a tile; 2 * ROWS vectors are in registers */
@@ -33,7 +30,7 @@
 /* A pointer that compilers do not compute from another one: they have too few registers for all. */
 #define KEPT(pointer) __asm__("" : "+r"(pointer))
 
-typedef ptrdiff_t index_t;
+typedef __PTRDIFF_TYPE__ index_t;
 typedef void (*part_t)(void *const *arrays, char *work, index_t part);
 typedef void (*share_t)(part_t task, void *const *arrays, char *work, index_t size, index_t count);
 
@@ -72,6 +69,8 @@ typedef struct {
 #else
 
 typedef REAL NAME(vector) __attribute__((vector_size(VECTOR), aligned(sizeof(REAL))));
+typedef REAL NAME(half) __attribute__((vector_size(VECTOR / 2), aligned(sizeof(REAL))));
+typedef REAL NAME(quarter) __attribute__((vector_size(VECTOR / 4), aligned(sizeof(REAL))));
 #define vector NAME(vector)
 #define WIDTH (2 * LANES)                          /* elements of a row of a panel */
 #define DEPTH (PANEL / WIDTH / (index_t)sizeof(REAL)) /* rows of a panel's part */
@@ -115,12 +114,11 @@ ONCE void NAME(copy_any)(const REAL *b, index_t down, index_t along, index_t dep
 #define HIGH HIGH_4
 #endif
 
-/* Copy so many rows of LANES elements, at most LANES, as columns; the missing ones are zeros. */
-INLINE void NAME(copy_square)(const REAL *from, index_t along, index_t count, REAL *to, index_t step)
+/* Copy so many rows of LANES elements as columns: the first one again for missing ones. */
+ONCE void NAME(copy_square)(const REAL *from, index_t along, index_t count, REAL *to, index_t step)
 {
     vector x[LANES], y[LANES];
-    UNROLLED for (int i = 0; i < LANES; i++)
-        x[i] = i < count ? NAME(load)(from + i * along) : (vector){0};
+    UNROLLED for (int i = 0; i < LANES; i++) x[i] = NAME(load)(from + (i < count ? i : 0) * along);
     UNROLLED for (int round = 1; round < LANES; round *= 2) {
         UNROLLED for (int i = 0; i < LANES / 2; i++) {
             y[2 * i] = __builtin_shufflevector(x[i], x[i + LANES / 2], LOW);
@@ -137,10 +135,8 @@ ONCE void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_
     index_t k = 0;
     for (; k + LANES <= depth; k += LANES)
         for (index_t j = 0; j < WIDTH; j += LANES) {
-            REAL *const to = panel + k * WIDTH + j;
-            const index_t count = width - j < LANES ? width - j : LANES;
-            if (count == LANES) NAME(copy_square)(b + j * along + k, along, LANES, to, WIDTH);
-            else NAME(copy_square)(b + j * along + k, along, count, to, WIDTH);
+            const REAL *const from = b + j * along + k;
+            if (j < width) NAME(copy_square)(from, along, width - j, panel + k * WIDTH + j, WIDTH);
         }
     NAME(copy_any)(b + k, 1, along, depth - k, width, panel + k * WIDTH);
 }
@@ -219,6 +215,14 @@ ONCE void NAME(tiles_2)(index_t rows, const REAL *a, index_t down, index_t along
     NAME(tiles)(2, rows, a, down, along, panel, depth, y, step, adds);
 }
 
+/* Elements from j on of a row, as many as fill vectors of a type. */
+#define MOVE(type) \
+    for (; j + (index_t)(sizeof(type) / sizeof(REAL)) <= width; j += sizeof(type) / sizeof(REAL)) { \
+        const type x = *(const type *)(from + j); \
+        type *const to = (type *)(y + j); \
+        *to = adds ? x + *to : x; \
+    }
+
 /* Tiles that y has less columns than: some rows at a time go through memory of their own. */
 ONCE void NAME(edge)(index_t rows, const REAL *a, index_t down, index_t along, const REAL *panel,
                      index_t depth, index_t width, REAL *y, index_t step, int adds)
@@ -228,9 +232,14 @@ ONCE void NAME(edge)(index_t rows, const REAL *a, index_t down, index_t along, c
         height = rows < ROWS ? rows : ROWS;
         if (width > LANES) NAME(tiles_2)(height, a, down, along, panel, depth, own, WIDTH, 0);
         else NAME(tiles_1)(height, a, down, along, panel, depth, own, WIDTH, 0);
-        for (index_t i = 0; i < height; i++, y += step)
-            for (index_t j = 0; j < width; j++)
-                y[j] = adds ? own[i * WIDTH + j] + y[j] : own[i * WIDTH + j];
+        const REAL *from = own;
+        for (index_t i = 0; i < height; i++, y += step, from += WIDTH) {
+            index_t j = 0;
+            MOVE(vector)
+            MOVE(NAME(half))
+            MOVE(NAME(quarter))
+            MOVE(REAL)
+        }
     }
 }
 
@@ -314,6 +323,7 @@ void NAME(product)(const product_t *p, const REAL *a, const REAL *b, REAL *y, ch
         for (index_t part = 0; part < parts; part++) NAME(part)(arrays, work, part);
 }
 
+#undef MOVE
 #undef vector
 #undef WIDTH
 #undef DEPTH

@@ -15,7 +15,7 @@ from threading import Thread
 from typing import NamedTuple
 
 from gpugrad.backend.precision import DOUBLE, SINGLE
-from gpugrad.compiler.c.compiler import load
+from gpugrad.compiler.c.compiler import find_compiler, load
 from gpugrad.compiler.programs.program import Step
 from gpugrad.compiler.schedule.layout import Layout
 from gpugrad.compiler.schedule.steps import PRODUCTS
@@ -33,6 +33,16 @@ FLAT = 8  # rows below which a copy of the second matrix takes too long
 # A transposed first matrix takes too long to read with so many bytes between elements of a row, or
 # with fewer columns of the second one, for which it is read again.
 FAR, FEW = 2048, 96
+# A multiplication and its addition are one. -O3 gains nothing here, nor do these passes of gcc's
+# -O2, which take a quarter of its time: loops are made of vectors already.
+OPTIONS = "-ffp-contract=fast", "-O2"
+OF_GCC = [
+    f"-fno-{name}" for name in (
+        "tree-vectorize", "tree-slp-vectorize", "tree-pre", "tree-vrp", "tree-bit-ccp",
+        "tree-dominator-opts", "tree-tail-merge", "gcse", "code-hoisting", "crossjumping", "ipa-cp",
+        "rerun-cse-after-loop", "cse-follow-jumps", "thread-jumps", "ivopts",
+    )
+]  # fmt: skip
 
 
 def are_faster(a: Layout, b: Layout, itemsize: int) -> bool:
@@ -113,9 +123,12 @@ class _Loading(Thread):
 
     def run(self) -> None:
         source = Path(__file__).with_name("products.c").read_text(encoding="ascii")
-        options = ("-DSINGLE",) if self.itemsize == 4 else ()
-        try:  # with a multiplication and its addition as one; -O3 gains nothing here
-            self.library = load(source, "-ffp-contract=fast", "-O2", *options)
+        options = [*OPTIONS, "-DSINGLE"] if self.itemsize == 4 else [*OPTIONS]
+        compiler = find_compiler()
+        if compiler is not None and compiler.is_gcc:
+            options += OF_GCC
+        try:
+            self.library = load(source, *options)
         except CompileError:
             pass  # a processor without such vectors: products are BLAS's
 
