@@ -1,8 +1,8 @@
 """The namespace of NumPy: the module, with faster equivalents of some functions.
 
-Imports convolution, cupy_special, namespace, pooling, precision, reuse, special and sums, and SciPy
-where it is installed and useful. The cost of a NumPy call on small arrays is mostly that of the
-Python around it: an operator, or the ``reduce`` of a ufunc, does the same with less.
+Imports the modules beside it that it names, and SciPy where it is installed and useful. The cost of
+a NumPy call on small arrays is mostly that of the Python around it: an operator, or the ``reduce``
+of a ufunc, does the same with less.
 """
 
 import contextlib
@@ -25,10 +25,11 @@ from gpugrad.backend.convolution import (
 from gpugrad.backend.cupy_special import ON_A_CPU
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
 from gpugrad.backend.normalization import layer_norm, layer_norm_and_residuals, layer_norm_vjp
+from gpugrad.backend.outer import outer_products
 from gpugrad.backend.pooling import pools_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.recurrent import lstm_layer, lstm_layer_vjp
-from gpugrad.backend.reuse import LARGE, Block, empty
+from gpugrad.backend.reuse import Block
 from gpugrad.backend.special import Special
 from gpugrad.backend.sums import (
     adds_few,
@@ -245,15 +246,6 @@ def _erf(x: Any) -> Any:
     return erf(x)
 
 
-def _outer_products(columns: Any, rows: Any) -> Any:
-    """Two thirds of the time of ``columns * rows``, whose inner loops take longer to begin."""
-    size = columns.size * rows.shape[-1] * columns.itemsize
-    if size <= LARGE or columns.shape[:-2] != rows.shape[:-2]:
-        return np.einsum("...ik,...kj->...ij", columns, rows)
-    y = empty((*columns.shape[:-1], rows.shape[-1]), columns.dtype)
-    return np.einsum("...ik,...kj->...ij", columns, rows, out=y)
-
-
 def _owns_buffer(array: Any) -> bool:
     return array.base is None or array.base.__class__ is Block
 
@@ -294,7 +286,7 @@ NUMPY = Namespace(
         "max": _reduction(np.maximum.reduce),
         "min": _reduction(np.minimum.reduce),
         "prod": _prod,
-        "outer_products": _outer_products,
+        "outer_products": outer_products,
         "one_minus_square_vjp": _one_minus_square_vjp,
         "linear_activation": _linear_activation,
         "relu": _relu,

@@ -68,8 +68,8 @@ class Namespace:
     `gpugrad.kernels.multi_tensor`. ``philox(key, start, high, words)`` writes random words, see
     `gpugrad.random.philox`. ``add_product(total, a, b)`` adds a @ b to an array in place and
     returns whether it did; ``product_into(y, a, b)`` writes it there. ``outer_products(a, b)`` is
-    a @ b of stacks of columns and of rows, where that is quicker than a * b. Each of them may be
-    None.
+    a * b of stacks of columns and of rows, or a vector, where that can be had quicker: its zeros
+    may have another sign. Each of them may be None.
 
     ``waits`` says whether reading a value (``bool(x)``, ``x.item()``) waits for a device.
     ``atomic`` has the dtype characters for which `add_at` uses atomic operations, in any order; it

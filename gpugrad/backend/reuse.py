@@ -19,6 +19,7 @@ __all__ = ["LARGE", "Block", "empty", "empty_cache", "kept_bytes"]
 
 LARGE = 2**25  # bytes: the limit of glibc
 LIMIT = 2**28
+LINE = 64  # bytes
 
 _pool: dict[int, np.ndarray] = {}  # by identity, the oldest result first; each access is one step
 
@@ -46,7 +47,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)
     memory = _taken(size)
     if memory is None:
-        memory = np.empty(size, np.uint8)
+        memory = _aligned(size)
     array = np.asarray(Block(memory, shape, dtype))
     _pool[id(memory)] = memory
     while sum([one.nbytes for one in [*_pool.values()]]) > LIMIT:
@@ -76,6 +77,13 @@ def empty_cache() -> None:
     >>> gg.empty_cache()
     """
     _pool.clear()
+
+
+def _aligned(size: int) -> np.ndarray:
+    """Memory that begins with a line of the caches: whole lines are written without being read."""
+    memory = np.empty(size + LINE, np.uint8)
+    start = -memory.__array_interface__["data"][0] % LINE
+    return memory[start : start + size]
 
 
 def _taken(size: int) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 NumPy adds the elements of a row in pairs, but rows one by one: beyond 2**24 of them a float32 sum
 of ones stays where it is, and long before it loses digits. Here long axes are added in blocks, and
 float16 is added in float32, as a GPU does. Running sums, and sums of products, are carried from
-block to block in float64. BLAS adds in blocks itself. Imports precision.
+block to block in float64. BLAS adds in blocks itself. Imports outer and precision.
 """
 
 import math
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.outer import FEW, outer_products
 from gpugrad.backend.precision import DOUBLE, SINGLE, is_half
 
 __all__ = [
@@ -134,6 +135,8 @@ def careful_matmul(a: Any, b: Any) -> Any:
     elif is_half(a.dtype) and is_half(b.dtype):
         y = careful_matmul(a.astype(SINGLE), b.astype(SINGLE))
         return y.astype(a.dtype) if a.dtype == b.dtype else y
+    if a.ndim > 1 < b.ndim and a.shape[-1] == 1 == b.shape[-2] and a.size * b.shape[-1] > FEW:
+        return outer_products(a, b)
     return _matmul(a, b)
 
 

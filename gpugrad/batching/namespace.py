@@ -78,6 +78,8 @@ class Batching(Namespace):
         self.lifts = base
         self.in_place = base.in_place
         self.atomic = None  # the base's is asked where it adds
+        if base.outer_products is not None:
+            self.outer_products = partial(self._apply, "outer_products", RULES["outer_products"])
         if base.checks is not None:
             self.checks = lambda op, raws: base.checks(op, tuple(map(innermost, raws)))
 
@@ -128,8 +130,6 @@ class Batching(Namespace):
                 function = found
             else:
                 function = partial(self._unknown, name, found)
-        if name == "multiply" and getattr(self.lifts, "outer_products", None) is not None:
-            function = partial(self._multiply, function)
         setattr(self, name, function)
         return function
 
@@ -236,17 +236,6 @@ class Batching(Namespace):
         operands = Operands(xp, name, inner, held, size, level)
         made = wrapped(rule(operands, **parameters), level)
         return made.seen_from(given[0]) if name in VIEWS and level_of(given[0]) == level else made
-
-    def _multiply(self, general: Callable[..., Any], a: Any, b: Any) -> Any:
-        """A product; of columns and rows, as derivatives of vectors times matrices are, quicker."""
-        own = _type(self.lifts)
-        if a.__class__ is own and b.__class__ is own and a.level == b.level:
-            of_a, of_b = a.shape, b.shape
-            if len(of_a) == 2 == len(of_b) and of_a[1] == 1 == of_b[0]:
-                alone = own not in (a.array.__class__, b.array.__class__)  # of one level
-                if alone and a.dtype == b.dtype and a.dtype.kind in "fc":
-                    return own(self.lifts.outer_products(a.array, b.array), a.level)
-        return general(a, b)
 
     def _alike(self, name: str) -> Callable[..., Any]:
         """An elementwise function; quick for one level where nothing has to be aligned."""

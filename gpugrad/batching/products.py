@@ -41,13 +41,23 @@ def _matmul(operands: Operands) -> Any:
 
 def _is_outer(a: Any, b: Any) -> bool:
     """Whether a product adds nothing up: that of columns and rows, by far quicker as such."""
-    return bool(a.shape[-1] == 1 == b.shape[-2] and a.dtype == b.dtype and a.dtype.kind in "fc")
+    return bool(a.shape[-1] == 1 == b.shape[-2] and a.dtype.kind in "fciu")
 
 
 def _outer(xp: Any, columns: Any, rows: Any) -> Any:
     """Products of stacks of columns and of rows."""
-    own = getattr(xp, "outer_products", None)
+    own = xp.outer_products
     return columns * rows if own is None else own(columns, rows)
+
+
+def _outer_products(operands: Operands) -> Any:
+    columns, rows = operands.arrays
+    if operands.ndim(1) == 1:
+        rows = rows[..., None, :]
+    pair = Operands(
+        operands.xp, "multiply", [columns, rows], operands.held, operands.size, operands.level
+    )
+    return _outer(operands.xp, *aligned(pair))
 
 
 def _of_rows(xp: Any, a: Any, b: Any) -> Any:
@@ -146,6 +156,7 @@ _STACKED = (
 
 RULES: dict[str, Callable[..., Any]] = {
     "matmul": _matmul,
+    "outer_products": _outer_products,
     "transposed_matmul": _transposed_matmul,
     "linear": _linear,
     "convolve": _convolve,
