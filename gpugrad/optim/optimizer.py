@@ -36,7 +36,7 @@ from gpugrad.optim.loading import loaded_groups, loaded_states
 from gpugrad.optim.parameters import check_parameter, groups_of, named
 from gpugrad.optim.settings import setting
 from gpugrad.optim.skipping import Skip
-from gpugrad.optim.together import Layout, Together, is_due, zero_gradients
+from gpugrad.optim.together import Layout, Together, drop_layouts, is_due, zero_gradients
 from gpugrad.optim.traced import record_clearing, record_step
 from gpugrad.optim.unneeded import OF_OPTIMIZERS
 from gpugrad.tensor import Tensor
@@ -219,6 +219,8 @@ class Optimizer:
             return
         if self._exposed:
             self._check_layouts()
+        if len(self._layouts) != len(self.param_groups):  # changed by hand
+            drop_layouts(self)
         # First all that may fail; what follows is done whole, also where an interrupt arrives.
         plan = Plan(skip)
         rule = type(self).rule
@@ -273,7 +275,7 @@ class Optimizer:
         clock, values = self._advance(group, before)
         parts: tuple[list[Any], ...] = (arrays,)
         if array.dtype.kind == "c":  # a complex number is updated as two real ones, as in PyTorch
-            parts = (_reals(arrays), _imaginaries(arrays))
+            parts = ([a.real for a in arrays], [a.imag for a in arrays])
         jobs = [
             job
             for part in parts
@@ -328,7 +330,7 @@ class Optimizer:
     # Buckets.
 
     def _new_layout(self, group: Group, names: tuple[str, ...]) -> Layout:
-        layout = Layout(names, group.get(MASTER))
+        layout = Layout(names, group)
         params = group["params"]
         alone = dict(zip(params, separate([p.data for p in params])))
         small: dict[Any, list[Tensor]] = {}
@@ -489,11 +491,3 @@ class Optimizer:
                 f"parameter{'s' * (count != 1)}, {settings}"
             )
         return "\n".join([f"{self._who()}(", *lines, ")"])
-
-
-def _reals(arrays: Iterable[Any]) -> list[Any]:
-    return [array.real for array in arrays]
-
-
-def _imaginaries(arrays: Iterable[Any]) -> list[Any]:
-    return [array.imag for array in arrays]

@@ -6,6 +6,7 @@ Parameters that they do not support are updated one by one.
 
 from collections.abc import Sequence
 from functools import partial
+from operator import is_
 from typing import Any
 
 from gpugrad.backend.device import device_of
@@ -25,7 +26,9 @@ from gpugrad.optim.recorded import Call
 from gpugrad.optim.skipping import Skip
 from gpugrad.tensor import Tensor
 
-__all__ = ["Layout", "Together", "change_all", "is_due", "zero_gradients"]
+__all__ = [
+    "Layout", "Together", "are_identical", "change_all", "drop_layouts", "is_due", "zero_gradients",
+]  # fmt: skip
 
 
 def is_due(p: Any) -> bool:
@@ -33,18 +36,24 @@ def is_due(p: Any) -> bool:
     return p.grad is not None and p.requires_grad
 
 
+def are_identical(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether both have the same objects in the same order."""
+    return len(some) == len(others) and all(map(is_, some, others))
+
+
 class Layout:
     """The buckets of a group, and the parameters that are updated one by one.
 
     ``late`` are those on a GPU without a gradient: once one has it, a new layout is made. So it is
-    where the rule's states or the setting ``master`` have changed.
+    where the rule's states, the setting ``master`` or the list of parameters have changed.
     """
 
-    __slots__ = ("alone", "buckets", "late", "master", "names", "singles", "stale")
+    __slots__ = ("alone", "buckets", "late", "master", "names", "params", "singles", "stale")
 
-    def __init__(self, names: tuple[str, ...], master: bool | None) -> None:
+    def __init__(self, names: tuple[str, ...], group: dict[str, Any]) -> None:
         self.names = names
-        self.master = master
+        self.master = group.get(MASTER)
+        self.params = [*group["params"]]
         self.buckets: list[FlatParameters] = []
         self.singles: list[Any] = []
         self.late: list[Any] = []
@@ -54,6 +63,7 @@ class Layout:
     def valid_for(self, names: tuple[str, ...], group: dict[str, Any]) -> "Layout | None":
         """Itself if it is still valid; else None, with the clocks written into the state."""
         same = self.names is names and self.master is group.get(MASTER) and not self.stale
+        same = same and are_identical(self.params, group["params"])
         if same and not (self.late and any(map(is_due, self.late))):
             return self
         for bucket in self.buckets:
@@ -65,6 +75,16 @@ class Layout:
         bucket.unload()
         self.buckets = [other for other in self.buckets if other is not bucket]
         self.stale = True
+
+
+def drop_layouts(optimizer: Any) -> None:
+    """Drop the layouts of all groups; the counts of steps that they keep go to the states."""
+    if optimizer._exposed:
+        optimizer._check_layouts()
+    for layout in optimizer._layouts:
+        for bucket in () if layout is None else layout.buckets:
+            bucket.unload()
+    optimizer._layouts[:] = [None] * len(optimizer.param_groups)
 
 
 class Together(FlatParameters):

@@ -15,7 +15,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import tracing
 from gpugrad.errors import CompileError
 from gpugrad.optim.apply import MASTER, update_half, working_dtype
-from gpugrad.optim.together import is_due
+from gpugrad.optim.together import are_identical, drop_layouts, is_due
 
 __all__ = [
     "Advance", "not_recorded", "record_changes", "record_clearing", "record_count", "record_step",
@@ -101,7 +101,7 @@ def record_step(optimizer: Any, skips: Any = None) -> list["Advance"]:
     Where ``skips``, a truth value that records, is true, the program changes nothing.
     """
     session, advances = tracing.get(), []
-    _drop_layouts(optimizer)
+    drop_layouts(optimizer)
     for group in optimizer.param_groups:
         names = optimizer._names(group)
         by_clock: dict[Clock, list[Any]] = {}
@@ -118,16 +118,6 @@ def record_step(optimizer: Any, skips: Any = None) -> list["Advance"]:
             for members in by_clock.values()
         ]
     return advances
-
-
-def _drop_layouts(optimizer: Any) -> None:
-    """Drop all layouts; the counts of steps that they keep go to the states."""
-    if optimizer._exposed:
-        optimizer._check_layouts()
-    for index, layout in enumerate(optimizer._layouts):
-        for bucket in () if layout is None else layout.buckets:
-            bucket.unload()
-        optimizer._layouts[index] = None
 
 
 def _record_members(
@@ -186,6 +176,7 @@ class Advance:
     ) -> None:
         self.optimizer = weakref.ref(optimizer)  # another may take its place
         self.group = group
+        self.groups, self.params = [*optimizer.param_groups], [*group["params"]]
         self.members = members
         self.earlier = [latest.get(id(p)) for p in members]
         self.is_first = not any(self.earlier)
@@ -202,7 +193,7 @@ class Advance:
 
     def _find(self, optimizer: Any, names: Sequence[str]) -> None:
         """Find the states of the members anew."""
-        _drop_layouts(optimizer)
+        drop_layouts(optimizer)
         self.entries[:] = [_entry(optimizer, self.group, p, names) for p in self.members]
         self.calls = [partial(entry.update, self.next) for entry in self.entries]
 
@@ -229,7 +220,9 @@ class Advance:
     def __call__(self) -> Sequence[float | None] | None:
         """The numbers, None where the step is another one than that which was recorded."""
         optimizer, group = self.optimizer(), self.group
-        if optimizer is None:
+        if optimizer is None or not are_identical(self.groups, optimizer.param_groups):
+            return None
+        if not are_identical(self.params, group["params"]):
             return None
         optimizer._settle()
         names, entries = optimizer._names(group), self.entries
@@ -247,5 +240,4 @@ class Advance:
             self.next[optimizer.counted[0]] = self.clock[0]
         else:
             self.next.update(zip(optimizer.counted, self.clock))
-        sizes = len(optimizer.param_groups), len(group["params"])
-        return values if self._is_recorded(values, (names, group.get(MASTER), sizes)) else None
+        return values if self._is_recorded(values, (names, group.get(MASTER))) else None

@@ -58,6 +58,29 @@ def an_argument_is_stepped(compile):
         yield weights, [w.grad for w in weights]
 
 
+def groups_are_changed_by_hand(change):
+    """Parameters of an optimizer, as many as before: from then on others are stepped."""
+
+    def case(compile):
+        weights = [tensor(i, requires_grad=True) for i in range(3)]
+        optimizer = optim.SGD([{"params": [w], "lr": 0.5} for w in weights[:2]], momentum=0.5)
+
+        def step(x):
+            for w in weights:
+                w.grad = None
+            (x * weights[0] * weights[1] * weights[2]).sum().backward()
+            optimizer.step()
+
+        f = compile(step)
+        for turn in range(6):
+            if turn == 3:
+                change(optimizer.param_groups, weights[2])
+            yield f(tensor(turn + 5))
+            yield weights, len(optimizer.state)
+
+    return case
+
+
 def random_numbers_of_an_argument_that_needs_a_gradient(compile):
     def noisy(x):
         return gg.random.uniform(size=(3,)) + (x * 0).detach()
@@ -141,6 +164,18 @@ def _neighbours(a, b, c):
 
 
 CASES = {
+    "groups: another parameter": groups_are_changed_by_hand(
+        lambda groups, w: groups[0]["params"].__setitem__(0, w)
+    ),
+    "groups: another list": groups_are_changed_by_hand(
+        lambda groups, w: groups[1].update(params=[w])
+    ),
+    "groups: another group": groups_are_changed_by_hand(
+        lambda groups, w: groups.__setitem__(0, {**groups[0], "params": [w]})
+    ),
+    "groups: one more": groups_are_changed_by_hand(
+        lambda groups, w: groups.append({**groups[0], "params": [w]})
+    ),
     "tied: one array": arrays_are_tied(_one_array),
     "tied: views that overlap": arrays_are_tied(_views_that_overlap),
     "tied: views that overlap, once": arrays_are_tied(_views_that_overlap, 1),
