@@ -198,9 +198,13 @@ class Advance:
         self.calls = [partial(entry.update, self.next) for entry in self.entries]
 
     def taking_back(self) -> list[Any]:
-        """Calls that take back what the last step has counted."""
+        """Calls that take back what the last step has counted: the states, if it was the first."""
         optimizer = self.optimizer()
-        before = {} if optimizer is None else dict(zip(optimizer.counted, self.before))
+        if optimizer is None:
+            return []
+        if self.before[0] == 0:  # a state may begin with the rate of its first step
+            return [partial(optimizer._state.pop, p, None) for p in self.members]
+        before = dict(zip(optimizer.counted, self.before))
         return [partial(entry.update, before) for entry in self.entries]
 
     def _seen(self, optimizer: Any) -> list[Clock]:

@@ -158,3 +158,34 @@ def test_an_optimizer_with_a_step_of_its_own_is_refused(by_numpy):
     twin = Scaled(lambda ps: gg.optim.LBFGS(ps))
     with pytest.raises(gg.CompileError, match="LBFGS.*outside"):
         gg.compile(twin.step)(*fed(0))
+
+
+@pytest.mark.usefixtures("by_numpy")
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_state_begins_at_the_first_step_that_is_not_skipped(name):
+    """The rate falls meanwhile, with which some states begin."""
+
+    def steps(compile):
+        w = gg.tensor([1.0, -2.0], requires_grad=True)
+        optimizer = OPTIMIZERS[name]([w])
+        scaler = gg.GradScaler(init_scale=2.0)
+
+        def step(x):
+            optimizer.zero_grad()
+            scaler.scale((w * w * x).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+
+        f, found = compile(step), []
+        for turn in range(6):
+            f(gg.tensor([np.inf if turn < 2 else 1.0, 1.0]))
+            for group in optimizer.param_groups:
+                group["lr"] *= 0.5
+            found.append(w.tolist())
+        return found, len(optimizer.state)
+
+    with np.errstate(all="ignore"):
+        expected, one = steps(lambda f: f)
+        found, other = steps(gg.compile)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert one == other == 1
