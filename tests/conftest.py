@@ -185,3 +185,14 @@ def make_op(monkeypatch):
         return bind(made)
 
     return make
+
+
+@pytest.fixture
+def by_numpy(monkeypatch):
+    """Let compiled functions run by NumPy, whose results are the same to the last bit."""
+    from gpugrad.compiler.c.compiler import find_compiler
+
+    monkeypatch.setenv("GPUGRAD_COMPILER", "none")
+    find_compiler.cache_clear()
+    yield
+    find_compiler.cache_clear()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from gpugrad.autodiff.calls import Call, Rule
 from gpugrad.autodiff.elements import are_batched, for_each_element
+from gpugrad.autodiff.levels import are_running, made_inside, shared
 from gpugrad.autodiff.outside import Kept, Place, arrays_in, places_outside, values_at
 from gpugrad.autodiff.rules import (
     array_beside,
@@ -291,6 +292,9 @@ class CustomOp:
 
     def apply(self, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
         """Apply the op to operands, with a value for every parameter."""
+        is_inside = are_running()
+        if is_inside:
+            operands = [shared(operand) for operand in operands]
         raws, nodes, xp = unwrap(self._single, operands)
         if self.vjps is not None:
             nodes = [None if rule is None else node for node, rule in zip(nodes, self.vjps)]
@@ -303,7 +307,9 @@ class CustomOp:
         kept = self._kept(before) if self.outside else {}
         entry = self._entry(len(outputs) if several else None, tuple(extras), kept)
         y = outputs if several else outputs[0]
-        return attach_node(entry, raws, nodes, xp, parameters, y, tuple(extras.values()), mode)
+        values = tuple(extras.values())
+        result = attach_node(entry, raws, nodes, xp, parameters, y, values, mode)
+        return made_inside(result) if is_inside else result
 
     def _kept(self, before: Kept) -> Kept:
         """What the forward has written outside, in this call and in earlier ones."""

@@ -23,8 +23,8 @@ from gpugrad.tensor import Tensor
 
 __all__ = [
     "Level", "are_running", "as_before", "entered", "has_level", "inside", "is_inside", "left",
-    "levels_with", "only", "outwards", "running", "shared", "taken_out", "with_levels",
-    "without_levels",
+    "levels_with", "made_inside", "only", "outwards", "running", "shared", "taken_out",
+    "with_levels", "without_levels",
 ]  # fmt: skip
 
 
@@ -100,16 +100,20 @@ def as_before(serial: int) -> Iterator[None]:
 
 
 def _sharing(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
-    """The detour of recorded ops inside of a level.
-
-    Operands from outside are shared. Derivatives have the hidden axis, even where the values that
-    an op was computed from have not, so its node names the namespace of batched arrays.
-    """
+    """The detour of recorded ops inside of a level: operands from outside are shared."""
     if not levels.get() or not recording.get():
         return None
     if all(getattr(operand, "_node", None) is None for operand in operands):
         return None
-    result = directly(op, [shared(operand) for operand in operands], parameters)
+    return made_inside(directly(op, [shared(operand) for operand in operands], parameters))
+
+
+def made_inside(result: Any) -> Any:
+    """What an op gave inside of a level, a Tensor or several.
+
+    Derivatives have the hidden axis, even where the values that an op was computed from have not,
+    so its node names the namespace of batched arrays.
+    """
     for one in result if isinstance(result, tuple) else (result,):
         node = one._node
         if node is not None:

@@ -69,7 +69,13 @@ class Batched:
     @property
     def strides(self) -> Any:
         """Those of an element, also of one among others: views are compared element by element."""
-        return self.array.strides[1:]
+        if self.array.shape[0]:
+            return self.array.strides[1:]
+        strides, step = [], self.itemsize  # NumPy's are any numbers where there is no element
+        for size in reversed(self.shape):
+            strides.append(step)
+            step *= size
+        return tuple(reversed(strides))
 
     @property
     def flags(self) -> Any:

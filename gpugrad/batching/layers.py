@@ -6,7 +6,7 @@ Imports operands and engine.
 from collections.abc import Callable
 from typing import Any
 
-from gpugrad.batching.operands import Operands, filled
+from gpugrad.batching.operands import Operands, filled, one_of_zeros
 
 __all__ = ["RULES"]
 
@@ -17,7 +17,7 @@ def _folded(x: Any) -> Any:
 
 
 def _unfolded(y: Any, size: int) -> Any:
-    return y.reshape((size, y.shape[0] // max(size, 1), *y.shape[1:]))
+    return y.reshape((size, y.shape[0] // size, *y.shape[1:]))
 
 
 def _of_samples(operands: Operands, **parameters: Any) -> Any:
@@ -36,7 +36,7 @@ def _beside(x: Any) -> Any:
 
 def _apart(y: Any, size: int) -> Any:
     """The inverse of `_beside`."""
-    y = y.reshape((y.shape[0], size, y.shape[1] // max(size, 1), *y.shape[2:]))
+    y = y.reshape((y.shape[0], size, y.shape[1] // size, *y.shape[2:]))
     return y.swapaxes(0, 1)
 
 
@@ -64,12 +64,24 @@ def _to_device(operands: Operands, **parameters: Any) -> Any:
     return operands.compute(*operands.arrays, **parameters)
 
 
+def _of_any_size(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule that divides by the number of elements: of none, it computes one of zeros."""
+
+    def apply(operands: Operands, **parameters: Any) -> Any:
+        if operands.size:
+            return rule(operands, **parameters)
+        y = rule(one_of_zeros(operands), **parameters)
+        return tuple([one[:0] for one in y]) if isinstance(y, tuple) else y[:0]
+
+    return apply
+
+
 RULES: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(("convolution", "convolution_transpose"), _convolution),
+    **dict.fromkeys(("convolution", "convolution_transpose"), _of_any_size(_convolution)),
     "to_device": _to_device,
-    "convolution_weight": _convolution_weight,
+    "convolution_weight": _of_any_size(_convolution_weight),
     **dict.fromkeys(
         ("at_chosen_elements", "avg_pool", "avg_spread", "chosen_elements", "col2im", "im2col",
          "max_pool", "max_pool_and_residuals", "max_pool_index", "resampled", "resampled_back"),
-        _of_samples),
+        _of_any_size(_of_samples)),
 }  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Operands", "aligned", "filled", "inner_axis"]
+__all__ = ["Operands", "aligned", "filled", "inner_axis", "one_of_zeros"]
 
 
 class Operands:
@@ -69,3 +69,12 @@ def inner_axis(axis: Any, ndim: int) -> int:
     if not -ndim <= own < ndim:
         raise np.exceptions.AxisError(own, ndim)
     return own % ndim + 1
+
+
+def one_of_zeros(operands: Operands) -> Operands:
+    """Of no elements: the same for one element, of zeros."""
+    arrays = [
+        operands.xp.sum(array, axis=0, keepdims=True).astype(array.dtype) if held else array
+        for array, held in zip(operands.arrays, operands.held)
+    ]
+    return Operands(operands.xp, operands.name, arrays, operands.held, 1, operands.level)

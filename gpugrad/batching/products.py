@@ -5,7 +5,7 @@ from collections.abc import Callable
 from string import ascii_letters
 from typing import Any
 
-from gpugrad.batching.operands import Operands, aligned
+from gpugrad.batching.operands import Operands, aligned, one_of_zeros
 from gpugrad.errors import ShapeError
 
 __all__ = ["RULES"]
@@ -137,12 +137,14 @@ def _stacked(operands: Operands, **parameters: Any) -> Any:
 
 def _convolve(operands: Operands) -> Any:
     """For each element of the batch: NumPy convolves two sequences at a time."""
-    xp = operands.xp
+    xp, size = operands.xp, operands.size
+    if not size:
+        operands = one_of_zeros(operands)
     pairs = [
         [array[number] if own else array for array, own in zip(operands.arrays, operands.held)]
         for number in range(operands.size)
     ]
-    return xp.stack([xp.convolve(*pair) for pair in pairs])
+    return xp.stack([xp.convolve(*pair) for pair in pairs])[:size]
 
 
 _STACKED = (

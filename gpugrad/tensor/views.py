@@ -22,7 +22,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.engine.aliasing import Memory, alone, sharers
 from gpugrad.engine.backward import reachable
-from gpugrad.engine.modes import recording
+from gpugrad.engine.modes import levels, recording
 from gpugrad.engine.node import HookedNode, Leaf, Node, next_serial
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.windows import (
@@ -321,7 +321,8 @@ def _node_of_part(other: Tensor, piece: Tensor, index: Any) -> Any:
     copy of all of ``other`` for a change of one row.
     """
     parents = other._node, piece._node
-    if recording.get() is not True or None in parents:  # somebody wants to see the operation
+    is_seen = recording.get() is not True or levels.get()  # somebody wants to see the operation
+    if is_seen or None in parents:
         return OPS["index_set"](other, piece, index=index)._node
     x = other._array
     op = _INDEX_SET if x.dtype.kind != "c" else _INDEX_SET.over_complex()

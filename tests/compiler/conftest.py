@@ -2,7 +2,6 @@
 
 import pytest
 
-from gpugrad.compiler.c.compiler import find_compiler
 from gpugrad.compiler.calls import call
 
 
@@ -19,12 +18,3 @@ def by_each(request):
     """Let programs run in C where there is a compiler, and by NumPy."""
     if request.param == "NumPy":
         request.getfixturevalue("by_numpy")
-
-
-@pytest.fixture
-def by_numpy(monkeypatch):
-    """Let programs run by NumPy, whose results are the same to the last bit."""
-    monkeypatch.setenv("GPUGRAD_COMPILER", "none")
-    find_compiler.cache_clear()
-    yield
-    find_compiler.cache_clear()

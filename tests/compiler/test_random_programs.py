@@ -1,70 +1,14 @@
 """Random programs of 5 to 30 operations over Tensors, compiled and as usual.
 
-With derivatives, changes in place and what is changed outside. A program is a number: what it does
-is drawn as it runs, and depends on shapes alone.
+With derivatives, changes in place and what is changed outside.
 """
-
-from random import Random
 
 import numpy as np
 import pytest
+from functions_by_chance import program
 
 import gpugrad as gg
 from gpugrad.backend.device import to_numpy
-
-UNARY = (
-    gg.sin, gg.tanh, gg.abs, gg.special.erf,
-    lambda a: -a, lambda a: a * 1, lambda a: 1 - a, lambda a: a.detach() * a,
-    lambda a: gg.exp(-a * a), lambda a: gg.log1p(a * a), lambda a: gg.sqrt(a * a + 0.5),
-    lambda a: gg.nn.functional.relu(a) + 0.1, lambda a: gg.clip(a, -1.0, 0.8),
-)  # fmt: skip
-BINARY = (
-    lambda a, b: a + b, lambda a, b: a - b, lambda a, b: gg.tanh(a) * b, gg.maximum, gg.hypot,
-    lambda a, b: a / (b * b + 1), lambda a, b: gg.where(a > b, a, b * 0.5),
-    lambda a, b: gg.where(b > 0, a, 0) + b.sum(), gg.logaddexp,
-)  # fmt: skip
-MATRIX = (
-    lambda a: a.T @ a / 8, lambda a: a.sum(axis=0), lambda a: a.mean(axis=1, keepdims=True) + a,
-    lambda a: a.max(axis=0), lambda a: a[:, ::-1], lambda a: a[1:], lambda a: a.reshape(-1),
-    lambda a: gg.softmax(a, axis=1), lambda a: gg.concat([a, a * 2], axis=1), lambda a: a.T,
-    lambda a: gg.cumsum(a, axis=0) / 4, lambda a: a[:, [1, 0]], lambda a: a - a.sum(axis=0),
-)  # fmt: skip
-
-
-def changed(rng, a, b):
-    """A copy of a, changed in place by an element of b: whole, in a part, or by a view."""
-    own, number = a * 1.0, b.reshape(-1)[0]
-    way = rng.randrange(4)
-    if way == 0:
-        own += number
-    elif way == 1:
-        own[0] = number
-    elif way == 2:
-        own[..., -1] *= number
-    else:
-        part = own[:1]
-        part -= number
-    return own
-
-
-def program(number, x, w):
-    """The value of a program, from two matrices: one number."""
-    rng = Random(number)
-    values = [x, w]
-    for _ in range(rng.randint(5, 30)):
-        a, b = rng.choice(values[-4:]), rng.choice(values)
-        kind = rng.randrange(5)
-        if kind == 0 and a.ndim == 2 and a.shape[0] > 1 and a.shape[1] > 1 and a.size < 100:
-            a = rng.choice(MATRIX)(a)
-        elif kind == 1:
-            a = changed(rng, a if a.ndim else a.reshape(1), b)
-        elif kind == 2:
-            a = rng.choice(UNARY)(a)
-        else:
-            fits = [v for v in values if v.shape == a.shape or not v.ndim] or [a]
-            a = rng.choice(BINARY)(a, rng.choice(fits))
-        values.append(a)
-    return sum(((v * (i + 1)).mean() for i, v in enumerate(values[-3:])), (x * w).mean())
 
 
 def results(number, device, compile):

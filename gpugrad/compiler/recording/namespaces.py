@@ -79,11 +79,11 @@ class Recording(Namespace):
         return call("broadcast_to", (gradient, shape), {})
 
     def getitem(self, x: Any, *indices: Any, index: Any) -> Any:
-        """The formula of the table, whose array may be a constant."""
-        recorded = [*recorded_in(indices)]
-        if recorded and not isinstance(x, Recorded):
-            x = innermost(recorded).capture(x)
-        return FORMULAS["getitem"](self, x, *indices, index=index)
+        return FORMULAS["getitem"](self, _among(indices, x), *indices, index=index)
+
+    def index_set(self, x: Any, v: Any, *indices: Any, **parameters: Any) -> Any:
+        x = _among((v, *indices), x)
+        return FORMULAS["index_set"](self, x, v, *indices, **parameters)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.lifts, name)
@@ -102,6 +102,12 @@ class Recording(Namespace):
                 function = _step_or_pieces(function, partial(FORMULAS[name], self))
         setattr(self, name, function)
         return function
+
+
+def _among(operands: tuple[Any, ...], x: Any) -> Any:
+    """An array that is indexed: as a constant of the program, where other operands are recorded."""
+    recorded = [*recorded_in(operands)]
+    return x if isinstance(x, Recorded) or not recorded else innermost(recorded).capture(x)
 
 
 class _Part:
