@@ -1,8 +1,8 @@
 /* Products of matrices of middle sizes, see products.py: y = a b, for double, or with SINGLE for float.
 
    A part of a product is a block of rows times a panel: as many columns as two vectors have elements.
-   The panel's part of b is copied first, row by row; then tiles of y, of some rows each, are added up
-   in registers. An element is added up in the same order for any number of threads.
+   The panel's part of b is copied first, row by row, unless it is small; then tiles of y, of some rows
+   each, are added up in registers. An element is added up in the same order for any number of threads.
 
    If y is turned, its rows lie in memory as columns do elsewhere: what is computed is the transposed
    product of transposed matrices, of which the smaller one is b. */
@@ -52,8 +52,14 @@ typedef struct {
 #define HIGH_4 2, 6, 3, 7
 #define LOW_8 0, 8, 1, 9, 2, 10, 3, 11
 #define HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
-#define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+/* One of sixteen columns, of quarters of four. */
+#define LOW_ONES 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
+#define HIGH_ONES 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
+#define LOW_PAIRS 0, 8, 2, 10, 4, 12, 6, 14
+#define HIGH_PAIRS 1, 9, 3, 11, 5, 13, 7, 15
+#define EVEN_QUARTERS 0, 1, 4, 5, 8, 9, 12, 13
+#define ODD_QUARTERS 2, 3, 6, 7, 10, 11, 14, 15
+#define PAIRS(x, y, order) (vector)__builtin_shufflevector((pairs_t)(x), (pairs_t)(y), order)
 
 #ifdef SINGLE
 #define REAL float
@@ -103,13 +109,10 @@ ONCE void NAME(copy_any)(const REAL *b, index_t down, index_t along, index_t dep
 #if __has_builtin(__builtin_shufflevector)
 #define JOINED(name, lanes) name##lanes
 #define LIST(name, lanes) JOINED(name, lanes)
-#if LANES == 16
-#define LOW LOW_16
-#define HIGH HIGH_16
-#elif LANES == 8
+#if LANES == 8
 #define LOW LOW_8
 #define HIGH HIGH_8
-#else
+#elif LANES == 4
 #define LOW LOW_4
 #define HIGH HIGH_4
 #endif
@@ -117,8 +120,31 @@ ONCE void NAME(copy_any)(const REAL *b, index_t down, index_t along, index_t dep
 /* Copy so many rows of LANES elements as columns: the first one again for missing ones. */
 ONCE void NAME(copy_square)(const REAL *from, index_t along, index_t count, REAL *to, index_t step)
 {
+    typedef double pairs_t __attribute__((vector_size(VECTOR)));
     vector x[LANES], y[LANES];
     UNROLLED for (int i = 0; i < LANES; i++) x[i] = NAME(load)(from + (i < count ? i : 0) * along);
+#if LANES == 16
+    /* Elements, then pairs, change places within quarters of vectors, then quarters twice: what
+       goes beyond quarters takes some processors twice as long. */
+    UNROLLED for (int i = 0; i < 16; i += 2) {
+        y[i] = __builtin_shufflevector(x[i], x[i + 1], LOW_ONES);
+        y[i + 1] = __builtin_shufflevector(x[i], x[i + 1], HIGH_ONES);
+    }
+    UNROLLED for (int i = 0; i < 16; i += 4)
+        UNROLLED for (int j = 0; j < 2; j++) {
+            x[i + 2 * j] = PAIRS(y[i + j], y[i + j + 2], LOW_PAIRS);
+            x[i + 2 * j + 1] = PAIRS(y[i + j], y[i + j + 2], HIGH_PAIRS);
+        }
+    UNROLLED for (int i = 0; i < 4; i++)
+        UNROLLED for (int j = 0; j < 16; j += 8) {
+            y[i + j] = PAIRS(x[i + j], x[i + j + 4], EVEN_QUARTERS);
+            y[i + j + 4] = PAIRS(x[i + j], x[i + j + 4], ODD_QUARTERS);
+        }
+    UNROLLED for (int i = 0; i < 8; i++) {
+        x[i] = PAIRS(y[i], y[i + 8], EVEN_QUARTERS);
+        x[i + 8] = PAIRS(y[i], y[i + 8], ODD_QUARTERS);
+    }
+#else
     UNROLLED for (int round = 1; round < LANES; round *= 2) {
         UNROLLED for (int i = 0; i < LANES / 2; i++) {
             y[2 * i] = __builtin_shufflevector(x[i], x[i + LANES / 2], LOW);
@@ -126,7 +152,14 @@ ONCE void NAME(copy_square)(const REAL *from, index_t along, index_t count, REAL
         }
         UNROLLED for (int i = 0; i < LANES; i++) x[i] = y[i];
     }
-    UNROLLED for (int i = 0; i < LANES; i++) NAME(store)(to + i * step, x[i]);
+#endif
+    UNROLLED for (int i = 0; i < LANES; i++) {
+        if (i % 4 == 0 && i) {
+            to += 4 * step;
+            KEPT(to);
+        }
+        NAME(store)(to + i % 4 * step, x[i]);
+    }
 }
 
 ONCE void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_t width,
@@ -156,9 +189,10 @@ INLINE void NAME(copy_square)(const REAL *from, index_t along, index_t count, RE
 }
 #endif
 
-/* A tile of y: some rows of a, times a panel of so many vectors. */
+/* A tile of y: some rows of a, times a panel of so many vectors, whose rows begin next elements
+   after each other. */
 INLINE void NAME(tile)(const int rows, const int vectors, const REAL *a, index_t down, index_t along,
-                       const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
+                       const REAL *panel, index_t next, index_t depth, REAL *y, index_t step, int adds)
 {
     vector sums[ROWS][2];
     const REAL *four[(ROWS + 3) / 4]; /* rows each, for which two registers of strides suffice */
@@ -168,7 +202,7 @@ INLINE void NAME(tile)(const int rows, const int vectors, const REAL *a, index_t
         four[i] = a + 4 * i * down;
         KEPT(four[i]);
     }
-    for (index_t k = 0; k < depth; k++, panel += WIDTH) {
+    for (index_t k = 0; k < depth; k++, panel += next) {
         vector b[2];
         UNROLLED for (int j = 0; j < vectors; j++) b[j] = NAME(load)(panel + j * LANES);
         UNROLLED for (int i = 0; i < rows; i++)
@@ -189,30 +223,31 @@ INLINE void NAME(tile)(const int rows, const int vectors, const REAL *a, index_t
 
 /* The tiles of a panel's part, below each other. */
 INLINE void NAME(tiles)(const int vectors, index_t rows, const REAL *a, index_t down, index_t along,
-                        const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
+                        const REAL *panel, index_t next, index_t depth, REAL *y, index_t step, int adds)
 {
     for (int height; rows > 0; rows -= height, a += height * down, y += height * step) {
         height = rows == 2 * MIDDLE ? MIDDLE : rows >= ROWS ? ROWS : rows >= MIDDLE ? MIDDLE
             : rows >= 2 ? 2 : 1;
         if (height == ROWS)
-            NAME(tile)(ROWS, vectors, a, down, along, panel, depth, y, step, adds);
+            NAME(tile)(ROWS, vectors, a, down, along, panel, next, depth, y, step, adds);
         else if (height == MIDDLE)
-            NAME(tile)(MIDDLE, vectors, a, down, along, panel, depth, y, step, adds);
-        else if (height == 2) NAME(tile)(2, vectors, a, down, along, panel, depth, y, step, adds);
-        else NAME(tile)(1, vectors, a, down, along, panel, depth, y, step, adds);
+            NAME(tile)(MIDDLE, vectors, a, down, along, panel, next, depth, y, step, adds);
+        else if (height == 2) NAME(tile)(2, vectors, a, down, along, panel, next, depth, y, step, adds);
+        else NAME(tile)(1, vectors, a, down, along, panel, next, depth, y, step, adds);
     }
 }
 
 ONCE void NAME(tiles_1)(index_t rows, const REAL *a, index_t down, index_t along,
                         const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
 {
-    NAME(tiles)(1, rows, a, down, along, panel, depth, y, step, adds);
+    NAME(tiles)(1, rows, a, down, along, panel, WIDTH, depth, y, step, adds);
 }
 
 ONCE void NAME(tiles_2)(index_t rows, const REAL *a, index_t down, index_t along,
-                        const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
+                        const REAL *panel, index_t next, index_t depth, REAL *y, index_t step,
+                        int adds)
 {
-    NAME(tiles)(2, rows, a, down, along, panel, depth, y, step, adds);
+    NAME(tiles)(2, rows, a, down, along, panel, next, depth, y, step, adds);
 }
 
 /* Elements from j on of a row, as many as fill vectors of a type. */
@@ -230,7 +265,7 @@ ONCE void NAME(edge)(index_t rows, const REAL *a, index_t down, index_t along, c
     REAL own[ROWS * WIDTH];
     for (index_t height; rows > 0; rows -= height, a += height * down) {
         height = rows < ROWS ? rows : ROWS;
-        if (width > LANES) NAME(tiles_2)(height, a, down, along, panel, depth, own, WIDTH, 0);
+        if (width > LANES) NAME(tiles_2)(height, a, down, along, panel, WIDTH, depth, own, WIDTH, 0);
         else NAME(tiles_1)(height, a, down, along, panel, depth, own, WIDTH, 0);
         const REAL *from = own;
         for (index_t i = 0; i < height; i++, y += step, from += WIDTH) {
@@ -250,7 +285,7 @@ ONCE void NAME(turned)(index_t rows, const REAL *a, index_t down, index_t along,
     REAL own[GROUP * WIDTH];
     for (index_t height; rows > 0; rows -= height, a += height * down, y += height) {
         height = rows < GROUP ? rows : GROUP;
-        if (width > LANES) NAME(tiles_2)(height, a, down, along, panel, depth, own, WIDTH, 0);
+        if (width > LANES) NAME(tiles_2)(height, a, down, along, panel, WIDTH, depth, own, WIDTH, 0);
         else NAME(tiles_1)(height, a, down, along, panel, depth, own, WIDTH, 0);
         const index_t squares = width % LANES ? 0 : height / LANES * LANES;
         for (index_t i = 0; i < squares; i += LANES)
@@ -270,6 +305,14 @@ static index_t NAME(block)(const product_t *p, index_t panels, int is_shared)
     }
     const index_t rows = BLOCK / (p->depth * (index_t)sizeof(REAL)) / ROWS * ROWS;
     return p->rows <= rows || p->rows <= 8 * ROWS ? p->rows : rows < 8 * ROWS ? 8 * ROWS : rows;
+}
+
+/* Whether the rows of a panel stay in the first cache where they are: few, and not in the same places
+   of it, as those that begin a power of two after each other. */
+INLINE int NAME(stays)(const product_t *p, index_t width)
+{
+    const index_t apart = p->b_down * (index_t)sizeof(REAL);
+    return p->b_along == 1 && width == WIDTH && !p->turned && p->depth <= DEPTH / 4 && apart % 128;
 }
 
 ONCE void NAME(part)(void *const *arrays, char *work, index_t part)
@@ -292,6 +335,10 @@ ONCE void NAME(part)(void *const *arrays, char *work, index_t part)
     const index_t most = (p->depth + pieces - 1) / pieces;
     a += row * p->a_down, b += column * p->b_along;
     y += p->turned ? column * p->rows + row : row * p->columns + column;
+    if (NAME(stays)(p, width)) {
+        NAME(tiles_2)(rows, a, p->a_down, p->a_along, b, p->b_down, p->depth, y, p->columns, 0);
+        return;
+    }
     for (index_t k = 0; k < p->depth; k += most, a += most * p->a_along, b += most * p->b_down) {
         const index_t depth = p->depth - k < most ? p->depth - k : most;
         if (p->b_along == 1) NAME(copy_rows)(b, p->b_down, depth, width, panel);
@@ -303,7 +350,8 @@ ONCE void NAME(part)(void *const *arrays, char *work, index_t part)
             NAME(tiles_1)(rows, a, p->a_down, p->a_along, panel, depth, y, p->columns, k > 0);
         else if (width < WIDTH)
             NAME(edge)(rows, a, p->a_down, p->a_along, panel, depth, width, y, p->columns, k > 0);
-        else NAME(tiles_2)(rows, a, p->a_down, p->a_along, panel, depth, y, p->columns, k > 0);
+        else
+            NAME(tiles_2)(rows, a, p->a_down, p->a_along, panel, WIDTH, depth, y, p->columns, k > 0);
     }
 }
 

@@ -38,7 +38,7 @@ FAR, FEW = 2048, 96
 OPTIONS = "-ffp-contract=fast", "-O2"
 OF_GCC = [
     f"-fno-{name}" for name in (
-        "tree-vectorize", "tree-slp-vectorize", "tree-pre", "tree-vrp", "tree-bit-ccp",
+        "tree-vectorize", "tree-slp-vectorize", "tree-vrp", "tree-bit-ccp",
         "tree-dominator-opts", "tree-tail-merge", "gcse", "code-hoisting", "crossjumping", "ipa-cp",
         "rerun-cse-after-loop", "cse-follow-jumps", "thread-jumps", "ivopts",
     )
