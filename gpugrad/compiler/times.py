@@ -19,7 +19,7 @@ from gpugrad.backend.device import device_of
 from gpugrad.compiler.c.native import Native
 from gpugrad.compiler.programs.program import Program, Value
 from gpugrad.compiler.replay import replay
-from gpugrad.compiler.schedule.items import Call, Loop, Product, Turns
+from gpugrad.compiler.schedule.items import Call, Convolution, Loop, Product, Turns
 
 __all__ = ["times_of"]
 
@@ -115,6 +115,9 @@ def _label(item: Any) -> str:
         return f"loop over {item.shape}, {stored:,} bytes written: {', '.join(listed[:6])}{more}"
     if isinstance(item, Product):
         return f"product of {item.a.layout.shape} and {item.b.layout.shape}"
+    if isinstance(item, Convolution):
+        what = "gradient of the weight" if item.of_weight else "products"
+        return f"{what} of windows {item.windows.kernel} over {item.x.layout.shape}"
     if isinstance(item, Turns):
         return repr(item.loop)[1:-1]
     if isinstance(item, Call):

@@ -108,18 +108,86 @@ def test_by_numpy(name, by_numpy):
     check(name)
 
 
+def first_result(make):
+    """A model that gives the first result of another one, as the sequence of a recurrent layer."""
+
+    class First(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = make()
+
+        def forward(self, x):
+            return self.inner(x)[0]
+
+    return First
+
+
 def convolutions():
-    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * 64, 10))
+    made = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*made, nn.Flatten(), nn.Linear(16 * 64, 10))
+
+
+def two(layer, first, second):
+    """A model of two layers of a kind, made of their arguments."""
+    return lambda: nn.Sequential(
+        layer(*first[0], **first[1]), nn.ReLU(), layer(*second[0], **second[1])
+    )
+
+
+def of(*numbers, **words):
+    return numbers, words
+
+
+# Models, and the shapes of their inputs.
+LAYERS = {
+    "convolutions": (convolutions, (64, 1, 8, 8)),
+    "one axis": (two(nn.Conv1d, of(4, 16, 5), of(16, 16, 5)), (32, 4, 200)),
+    "long": (two(nn.Conv1d, of(4, 16, 5), of(16, 16, 5)), (2, 4, 4000)),
+    "three axes": (two(nn.Conv3d, of(2, 8, 3), of(8, 8, 3)), (8, 2, 9, 9, 9)),
+    "one image": (two(nn.Conv2d, of(3, 8, 3, padding=1), of(8, 8, 3)), (1, 3, 120, 120)),
+    "stride": (two(nn.Conv2d, of(3, 16, 3, stride=2), of(16, 16, 3, stride=2)), (32, 3, 33, 33)),
+    "dilation": (
+        two(nn.Conv2d, of(3, 16, 3, dilation=2), of(16, 16, 3, dilation=2)), (16, 3, 24, 24),
+    ),
+    "groups": (two(nn.Conv2d, of(4, 16, 3, groups=2), of(16, 16, 3, groups=4)), (16, 4, 24, 24)),
+    "by channel": (two(nn.Conv2d, of(16, 16, 3, groups=16), of(16, 16, 1)), (16, 16, 24, 24)),
+    "transposed": (
+        two(nn.ConvTranspose2d, of(8, 16, 3), of(16, 8, 4, stride=2, padding=1)), (16, 8, 12, 12),
+    ),
+    "lstm": (first_result(lambda: nn.LSTM(32, 32)), (12, 32, 32)),
+    "gru": (first_result(lambda: nn.GRU(32, 32)), (8, 32, 32)),
+    "rnn": (first_result(lambda: nn.RNN(32, 32)), (8, 32, 32)),
+    "attention": (lambda: nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0), (8, 32, 32)),
+}  # fmt: skip
+# The gradient of the input of a convolution with a stride is computed by phases of the stride,
+# which are put together in new memory.
+ROOM = {"stride": 1.05}
+
+
+def planned(step):
+    """The bytes of a program's arrays and of its workspace, by its report."""
+    step()
+    numbers = re.findall(r"([\d,]+) (?:bytes given|made for|workspace bytes)", step.report())
+    assert len(numbers) == 3
+    return sum(int(one.replace(",", "")) for one in numbers)
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_in_c(name):
+    make, batch = LAYERS[name]
+    step = step_of(make, batch, optim.SGD, lr=0.1)
+    assert planned(gg.compile(step())) <= most(step) * ROOM.get(name, 1)
 
 
 @pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
 def test_arrays_of_convolutions_lie_without_gaps_in_c():
-    """They took 2.3 MB where they were placed in the order of their beginnings alone."""
-    step = gg.compile(step_of(convolutions, (64, 1, 8, 8), optim.SGD, lr=0.1)())
+    """They took 2.3 MB with padded copies, and placed in the order of their beginnings alone."""
+    make, batch = LAYERS["convolutions"]
+    step = gg.compile(step_of(make, batch, optim.SGD, lr=0.1)())
     step()
     (work,) = re.findall(r"([\d,]+) workspace bytes", step.report())
-    assert int(work.replace(",", "")) < 1_900_000
+    assert int(work.replace(",", "")) < 1_000_000
 
 
 @pytest.mark.parametrize("name", STEPS)

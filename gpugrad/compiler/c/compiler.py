@@ -36,8 +36,9 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     OPTIONS += ("-mprefer-vector-width=512",)  # where the processor has them; compilers hesitate
 # Half of gcc's -O3, and the first call of a program is mostly gcc: programs have the form already
 # that the other passes would look for. Vector loops are what matters, and common subexpressions of
-# inlined functions, which -ftree-pre finds.
-OF_GCC = "-O1", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-ftree-pre"
+# inlined functions, which -ftree-pre finds. Not -fivopts: with it gcc 12 writes nothing in some
+# loops of vectors over a few elements that stand apart in memory.
+OF_GCC = "-O1", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-ftree-pre", "-fno-ivopts"
 OF_OTHERS = ("-O3",)
 # Python's process has C's libraries already, and a linker finds them in longer than it takes for a
 # program. Where that does not load (on some processors gcc calls functions of its own), with them.

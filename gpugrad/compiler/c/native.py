@@ -25,7 +25,7 @@ from gpugrad.compiler.programs.expansion import expanded
 from gpugrad.compiler.programs.passes import simplified
 from gpugrad.compiler.programs.program import Program, flat, function_of
 from gpugrad.compiler.schedule.elementwise import has_c_type
-from gpugrad.compiler.schedule.items import Array, Call, Indexed, Product, Ref, Turns
+from gpugrad.compiler.schedule.items import Array, Call, Convolution, Indexed, Product, Ref, Turns
 from gpugrad.compiler.schedule.layout import Layout, order_of
 from gpugrad.compiler.schedule.schedule import Schedule
 from gpugrad.compiler.schedule.steps import computes
@@ -121,8 +121,8 @@ class Native:
         self._moves = moves
         made = write(schedule, self._reuse, library, moves)
         self.counts = {
-            "loops": sum(not isinstance(item, Call | Product) for item in items),
-            "products": sum(isinstance(item, Product) for item in items),
+            "loops": sum(not isinstance(item, Call | Convolution | Product) for item in items),
+            "products": sum(isinstance(item, Convolution | Product) for item in items),
             "NumPy steps": sum(isinstance(item, Call) for item in items),
             "workspace bytes": made.workspace,
         }

@@ -40,10 +40,10 @@ enum { GROUP = 4 * ROWS }; /* rows of y that are turned at a time */
 enum { FEW = 4 };          /* parts below which blocks are made for threads */
 enum { WORTH = 1 << 21 }; /* multiplications that make threads worth it: some 20 us */
 
-/* Sizes, strides in elements, and the axes of a stack of products; y is C-contiguous, or its
-   transpose is. */
+/* Sizes, strides in elements, and the axes of a stack of products. Elements of a row of y lie side by
+   side; if it is turned, y is the transpose of a matrix without gaps. */
 typedef struct {
-    index_t rows, depth, columns, a_down, a_along, b_down, b_along, turned, axes;
+    index_t rows, depth, columns, a_down, a_along, b_down, b_along, y_down, turned, axes;
     struct { index_t size, a, b, y; } axis[];
 } product_t;
 
@@ -334,9 +334,9 @@ ONCE void NAME(part)(void *const *arrays, char *work, index_t part)
     const index_t pieces = p->turned ? 1 : (p->depth + DEPTH - 1) / DEPTH;
     const index_t most = (p->depth + pieces - 1) / pieces;
     a += row * p->a_down, b += column * p->b_along;
-    y += p->turned ? column * p->rows + row : row * p->columns + column;
+    y += p->turned ? column * p->rows + row : row * p->y_down + column;
     if (NAME(stays)(p, width)) {
-        NAME(tiles_2)(rows, a, p->a_down, p->a_along, b, p->b_down, p->depth, y, p->columns, 0);
+        NAME(tiles_2)(rows, a, p->a_down, p->a_along, b, p->b_down, p->depth, y, p->y_down, 0);
         return;
     }
     for (index_t k = 0; k < p->depth; k += most, a += most * p->a_along, b += most * p->b_down) {
@@ -347,11 +347,11 @@ ONCE void NAME(part)(void *const *arrays, char *work, index_t part)
         if (p->turned)
             NAME(turned)(rows, a, p->a_down, p->a_along, panel, depth, width, y, p->rows);
         else if (width == LANES)
-            NAME(tiles_1)(rows, a, p->a_down, p->a_along, panel, depth, y, p->columns, k > 0);
+            NAME(tiles_1)(rows, a, p->a_down, p->a_along, panel, depth, y, p->y_down, k > 0);
         else if (width < WIDTH)
-            NAME(edge)(rows, a, p->a_down, p->a_along, panel, depth, width, y, p->columns, k > 0);
+            NAME(edge)(rows, a, p->a_down, p->a_along, panel, depth, width, y, p->y_down, k > 0);
         else
-            NAME(tiles_2)(rows, a, p->a_down, p->a_along, panel, WIDTH, depth, y, p->columns, k > 0);
+            NAME(tiles_2)(rows, a, p->a_down, p->a_along, panel, WIDTH, depth, y, p->y_down, k > 0);
     }
 }
 

@@ -79,7 +79,7 @@ def order_of(a: Layout, b: Layout, y: Layout, itemsize: int) -> Order:
     strides, other = (a.strides, b.strides) if not turned else (b.strides, a.strides)
     if turned:
         rows, columns, of_a, of_b = columns, rows, of_b[::-1], of_a[::-1]
-    fields = [rows, depth, columns, *of_a, *of_b, int(turned), len(y.shape) - 2]
+    fields = [rows, depth, columns, *of_a, *of_b, columns, int(turned), len(y.shape) - 2]
     for axis in zip(y.shape[:-2], strides, other, y.strides):
         fields += axis
     return Order(fields, 2 * VECTOR * depth if turned else PANEL, turned)

@@ -88,15 +88,12 @@ def _lstm_layer_vjp(
     others = xp.where(is_f, before_c[:, :, None], squashed[:, :, None])
     others = xp.where(is_g, i, xp.where(is_i, g, others))
     slopes = (xp.where(is_g, 1, kept) - kept * kept) * others
+    passes = xp.concat([f[:, :, 0]], axis=0)  # in new memory: the other gates are done with
     weight = _in_order(xp, weight_hh, KEPT)
-    d_h: Any = None
-    d_c: Any = None
+    d_h = d_c = xp.zeros_like(h)
     rows: list[Any] = []
     for t in reversed(range(length)):
-        d_h, d_c = (
-            _sum(xp.zeros_like(h), d, None if one is None else one[t])
-            for d, one in zip((d_h, d_c), gs)
-        )
+        d_h, d_c = (_sum(d, None if one is None else one[t]) for d, one in zip((d_h, d_c), gs))
         passed: Sequence[Any] = (None, None)
         if mask is not None:
             passed = [xp.where(mask[t], 0, d) for d in (d_h, d_c)]
@@ -105,7 +102,7 @@ def _lstm_layer_vjp(
         d_z = xp.where(is_o, d_h[:, None], d_c[:, None]) * slopes[t]
         rows.append(d_z.reshape((batch, 4 * hidden)))
         d_h = _sum(xp.matmul(rows[-1], weight), passed[0])
-        d_c = _sum(d_c * f[t, :, 0], passed[1])
+        d_c = _sum(d_c * passes[t], passed[1])
     d = xp.stack(rows[::-1], axis=0).reshape((length * batch, 4 * hidden))
     d_x = d_ih = d_hh = d_bias = None
     if needs[0]:

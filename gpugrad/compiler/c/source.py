@@ -19,6 +19,7 @@ from gpugrad.compiler.c.assemblies import (
     range_check,
     running_function,
 )
+from gpugrad.compiler.c.convolutions import convolution_function
 from gpugrad.compiler.c.functions import SHARE, Function, Scratch
 from gpugrad.compiler.c.head import HEAD, OBJECTS, without_headers
 from gpugrad.compiler.c.loops import loop_function
@@ -32,6 +33,7 @@ from gpugrad.compiler.schedule.elementwise import memory_type, with_own_math
 from gpugrad.compiler.schedule.items import (
     Array,
     Call,
+    Convolution,
     Indexed,
     Item,
     Loop,
@@ -189,6 +191,8 @@ class _Writer:
             return loop_function(name, item, self._name, index, self.passes)
         if isinstance(item, Product):
             return product_function(name, item, self._name, self.blas is not None)
+        if isinstance(item, Convolution):
+            return convolution_function(name, item, self.blas is not None)
         if isinstance(item, Indexed):
             return indexed_function(name, item, self._name)
         if isinstance(item, Running):

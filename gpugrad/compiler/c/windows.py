@@ -4,18 +4,22 @@ What these formulas compute is in `gpugrad.ops.convolution` and `gpugrad.ops.poo
 turned so that channels come last, or lie as in memory; ``at`` has the axes along which windows
 slide. Nothing is added up where it lies: an element of a transpose is a sum over the windows that
 reach it, and with a stride of s along an axis those are other ones for each of s phases. Imports
-backend and ops.
+backend, ops, program and recorded.
 """
 
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.convolution import MANY_ROWS
+from gpugrad.backend.host import NUMPY
 from gpugrad.backend.windows import Windows
+from gpugrad.compiler.programs.program import FUNCTIONS
+from gpugrad.compiler.recording.recorded import call
 from gpugrad.ops.pooling import divided
 
 __all__ = ["FORMULAS_OF_WINDOWS"]
@@ -97,24 +101,58 @@ def _rows(xp: Any, x: Any, at: Sizes, windows: Windows, groups: int) -> Any:
     return under.reshape((groups, counts[0], beside, elements))
 
 
-def _convolved(xp: Any, x: Any, at: Sizes, weight: Any, windows: Windows) -> Any:
-    """The convolution of an array with channels last and (groups, outputs, inputs, *kernel)."""
-    groups, outputs, inputs = weight.shape[:3]
+def _at(x: Any) -> Sizes:
+    """The axes along which windows slide over an array with channels last."""
+    return (0, *range(2, x.ndim - 1))
+
+
+def _under_windows_matmul(xp: Any, x: Any, matrix: Any, /, *, groups: int, **words: Any) -> Any:
+    """What is under the windows over (first, samples, ..., channels), times a matrix.
+
+    The matrix is (groups, elements under a window, outputs of a group); gives (first, samples, ...,
+    outputs). C has it as one function, `gpugrad.compiler.c.convolutions`.
+    """
+    windows, at = Windows(**words), _at(x)
     x = _padded(xp, x, at, windows.padding)
     windows = windows._replace(padding=((0, 0),) * len(at))
     counts = windows.counts(tuple(x.shape[axis] for axis in at))
-    if inputs == 1 < groups:  # there is nothing to share for a product
-        terms = [
-            _under(x, at, offset, counts, windows)[..., None] * weight[(..., 0, *offset)]
-            for offset in _offsets(windows.kernel)
-        ]
-        y = sum(terms[1:], terms[0])
-    else:
+    y = xp.matmul(_rows(xp, x, at, windows, groups), matrix[:, None])
+    y = xp.moveaxis(y.reshape((groups, counts[0], x.shape[1], *counts[1:], -1)), 0, -2)
+    return y.reshape((counts[0], x.shape[1], *counts[1:], -1))
+
+
+def _under_windows_gradient(xp: Any, x: Any, g: Any, /, *, groups: int, **words: Any) -> Any:
+    """The gradient of the matrix, for a gradient of the result of ``under_windows_matmul``."""
+    windows, at = Windows(**words), _at(x)
+    x = _padded(xp, x, at, windows.padding)
+    rows = _rows(xp, x, at, windows._replace(padding=((0, 0),) * len(at)), groups)
+    g = xp.moveaxis(g.reshape((*g.shape[:-1], groups, g.shape[-1] // groups)), -2, 0)
+    g = g.reshape((*rows.shape[:3], -1))
+    return xp.sum(xp.matmul(xp.swapaxes(rows, -1, -2), g), axis=1)
+
+
+FUNCTIONS["under_windows_matmul"] = partial(_under_windows_matmul, NUMPY)
+FUNCTIONS["under_windows_gradient"] = partial(_under_windows_gradient, NUMPY)
+
+
+def _convolved(xp: Any, x: Any, at: Sizes, weight: Any, windows: Windows) -> Any:
+    """The convolution of an array with channels last and (groups, outputs, inputs, *kernel)."""
+    groups, outputs, inputs = weight.shape[:3]
+    if inputs != 1 or groups == 1:
         elements = inputs * windows.elements
-        matrix = xp.moveaxis(weight, (1, 2), (-1, -2)).reshape((groups, 1, elements, outputs))
-        y = xp.matmul(_rows(xp, x, at, windows, groups), matrix)
-        y = y.reshape((groups, counts[0], x.shape[1], *counts[1:], outputs))
-        y = xp.moveaxis(y, 0, -2)
+        matrix = xp.moveaxis(weight, (1, 2), (-1, -2)).reshape((groups, elements, outputs))
+        words = {**windows._asdict(), "groups": groups}
+        return call("under_windows_matmul", (x, matrix), words)
+    # There is nothing to share for a product.
+    x = _padded(xp, x, at, windows.padding)
+    counts = windows._replace(padding=((0, 0),) * len(at)).counts(
+        tuple(x.shape[axis] for axis in at)
+    )
+    terms = [
+        _under(x, at, offset, counts, windows)[..., None] * weight[(..., 0, *offset)]
+        for offset in _offsets(windows.kernel)
+    ]
+    y = sum(terms[1:], terms[0])
     return y.reshape((counts[0], x.shape[1], *counts[1:], groups * outputs))
 
 
@@ -192,18 +230,16 @@ def _convolution_weight(
     dilation: Sizes, groups: int,
 ) -> Any:  # fmt: skip
     (x, at), (g, _) = _channels_last(x), _channels_last(g)
-    x = _padded(xp, x, at, padding)
-    windows = Windows(kernel, stride, ((0, 0),) * len(at), dilation)
+    windows = Windows(kernel, stride, tuple(padding), dilation)
     inputs, outputs = x.shape[-1] // groups, g.shape[-1] // groups
-    counts = tuple(g.shape[axis] for axis in at)
-    g = g.reshape((*g.shape[:-1], groups, outputs))
     if inputs == 1 < groups:
+        x = _padded(xp, x, at, padding)
+        counts = tuple(g.shape[axis] for axis in at)
+        g = g.reshape((*g.shape[:-1], groups, outputs))
         parts = [_under(x, at, offset, counts, windows)[..., None] for offset in _offsets(kernel)]
         sums = [xp.sum(part * g, axis=tuple(range(x.ndim - 1))) for part in parts]
         return xp.stack(sums, axis=-1).reshape((groups * outputs, 1, *kernel))
-    rows = _rows(xp, x, at, windows, groups)
-    g = xp.moveaxis(g, -2, 0).reshape((*rows.shape[:3], outputs))
-    total = xp.sum(xp.matmul(xp.swapaxes(rows, -1, -2), g), axis=1)
+    total = call("under_windows_gradient", (x, g), {**windows._asdict(), "groups": groups})
     total = total.reshape((groups, *kernel, inputs, outputs))
     return xp.moveaxis(total, (-1, -2), (1, 2)).reshape((groups * outputs, inputs, *kernel))
 
@@ -316,6 +352,8 @@ FORMULAS_OF_WINDOWS: dict[str, Callable[..., Any]] = {
     "convolution": _convolution,
     "convolution_transpose": _convolution_transpose,
     "convolution_weight": _convolution_weight,
+    "under_windows_matmul": _under_windows_matmul,
+    "under_windows_gradient": _under_windows_gradient,
     "max_pool": lambda xp, x, /, **words: _max_pool(xp, x, **words)[0],
     "max_pool_and_residuals": _max_pool,
     "at_chosen_elements": _at_chosen_elements,

@@ -7,7 +7,7 @@ import math
 
 from gpugrad.compiler.programs.program import Program, Step, Value, gives_view
 
-__all__ = ["bytes_of", "escaping", "last_uses", "peak_bytes", "roots", "size_of"]
+__all__ = ["bytes_of", "escaping", "last_uses", "peak_bytes", "roots", "size_of", "steps_needed"]
 
 
 def size_of(value: Value) -> int:
@@ -59,6 +59,16 @@ def last_uses(program: Program) -> dict[Value, int]:
                 last[root[value]] = index
     last |= dict.fromkeys((root[value] for value in program.outputs), len(program.steps))
     return last
+
+
+def steps_needed(program: Program) -> list[Step]:
+    """The steps on which the outputs depend, in order."""
+    needed, steps = set(program.outputs), []
+    for step in reversed(program.steps):
+        if not needed.isdisjoint(step.results):
+            needed.update(step.values())
+            steps.append(step)
+    return steps[::-1]
 
 
 def peak_bytes(program: Program) -> int:

@@ -17,6 +17,7 @@ __all__ = [
     "Array",
     "Assembly",
     "Call",
+    "Convolution",
     "Indexed",
     "Item",
     "Loop",
@@ -121,6 +122,22 @@ class Product(NamedTuple):
     b: Ref
 
 
+class Convolution(NamedTuple):
+    """A product of what is under the windows over ``x``: (first, samples, ..., channels).
+
+    It is multiplied with a weight, (groups, elements of a window, outputs), and gives (first,
+    samples, ..., outputs of all groups); or, ``of_weight``, transposed with such an array, added up
+    over all windows.
+    """
+
+    array: Array
+    x: Ref
+    other: Ref
+    windows: Any
+    groups: int
+    of_weight: bool
+
+
 class Assembly(NamedTuple):
     """An array made of parts, later ones on top: layouts of it, and what is copied there."""
 
@@ -186,7 +203,7 @@ class Call(NamedTuple):
     arrays: tuple[Array | None, ...]
 
 
-Item = Loop | Product | Assembly | Running | Indexed | Turns | Call
+Item = Loop | Product | Convolution | Assembly | Running | Indexed | Turns | Call
 
 
 def refs_in(operand: Any) -> Iterator[Ref]:
@@ -209,6 +226,8 @@ def read_by(item: Item) -> Iterator[Ref]:
     """What an item reads."""
     if isinstance(item, Product):
         yield from (item.a, item.b)
+    elif isinstance(item, Convolution):
+        yield from (item.x, item.other)
     elif isinstance(item, Running):
         yield item.x
     elif isinstance(item, Indexed):

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.namespace import waits
+from gpugrad.backend.windows import Windows
+from gpugrad.compiler.programs.liveness import steps_needed
 from gpugrad.compiler.programs.program import Program, Step, Value, is_elementwise
 from gpugrad.compiler.schedule.elementwise import has_c_type, in_c
 from gpugrad.compiler.schedule.indexed import index_of, places_of
@@ -21,6 +23,7 @@ from gpugrad.compiler.schedule.items import (
     Array,
     Assembly,
     Call,
+    Convolution,
     Indexed,
     Item,
     Loop,
@@ -53,6 +56,7 @@ from gpugrad.compiler.schedule.layout import (
     with_axes,
 )
 from gpugrad.compiler.schedule.steps import (
+    CONVOLUTIONS,
     COPIES,
     PRODUCTS,
     REDUCTIONS,
@@ -94,7 +98,7 @@ class Schedule:
         for value in (*program.inputs, *program.constants):
             array = self._new(value)
             self._refs[value] = Ref(array, array.seen)
-        steps = _needed(program)
+        steps = steps_needed(program)
         self._readers: dict[Value, list[Step]] = {}
         for step in steps:
             for value in step.values():
@@ -201,6 +205,8 @@ class Schedule:
             self._run_along(step)
         elif step.name in PRODUCTS:
             self._multiply(step)
+        elif step.name in CONVOLUTIONS:
+            self._convolve(step)
         elif in_c(step.name, step.operands, step.parameters, result):
             operands = tuple(map(self._lowered, step.operands))
             self._place(step, operands, result.shape, None)
@@ -325,6 +331,18 @@ class Schedule:
         array.step = step
         self.items.append(Product(array, *refs))
         self._store(refs, array.made)
+
+    def _convolve(self, step: Step) -> None:
+        """Add a product of what is under windows."""
+        x, other = (self._refs[value] for value in step.values())
+        parameters, of_weight = dict(step.parameters), step.name.endswith("gradient")
+        groups = parameters.pop("groups")
+        if not of_weight and not (other.layout.is_contiguous and other.array.size):
+            other = self._copied(other, step.operands[1])
+        array = self._made(step.results[0])
+        array.step = step
+        self.items.append(Convolution(array, x, other, Windows(**parameters), groups, of_weight))
+        self._store((x, other), array.made)
 
     def _run_along(self, step: Step) -> None:
         """Add running sums or products."""
@@ -479,13 +497,3 @@ class Schedule:
             met |= {self._refs[one].array.made for one in others - reached}
             reached = {step.results[0] for step in steps}
         return met
-
-
-def _needed(program: Program) -> list[Step]:
-    """The steps on which the outputs depend, in order."""
-    needed, steps = set(program.outputs), []
-    for step in reversed(program.steps):
-        if not needed.isdisjoint(step.results):
-            needed.update(step.values())
-            steps.append(step)
-    return steps[::-1]

@@ -8,13 +8,15 @@ from gpugrad.compiler.schedule.indexed import index_of
 from gpugrad.compiler.schedule.layout import contiguous, parts_of, view_of
 
 __all__ = [
-    "COPIES", "PRODUCTS", "REDUCTIONS", "RUNNING", "axes_of", "computes", "is_view", "weight_of",
+    "CONVOLUTIONS", "COPIES", "PRODUCTS", "REDUCTIONS", "RUNNING", "axes_of", "computes", "is_view",
+    "weight_of",
 ]  # fmt: skip
 
 REDUCTIONS = frozenset(("sum", "prod", "max", "min"))
 RUNNING = ("cumsum", "cumprod")
 COPIES = ("copy", "own")  # values never change, so that a copy is the same value
 PRODUCTS = ("matmul", "transposed_matmul")
+CONVOLUTIONS = ("under_windows_matmul", "under_windows_gradient")  # of `gpugrad.compiler.c.windows`
 HEAVY = 20  # what a step that is no arithmetic weighs
 DIVISIONS, DIVISION = ("divide", "reciprocal", "sqrt"), 4  # and what these do
 ARITHMETIC = frozenset(
@@ -40,6 +42,9 @@ def computes(step: Step) -> bool:
         return axes_of(step) is not None
     if step.name in PRODUCTS:
         return _is_product(step)
+    if step.name in CONVOLUTIONS:
+        dtypes = {np.dtype(value.dtype) for value in values}
+        return len(dtypes) == 1 and dtypes.pop().kind == "f"
     if step.name in RUNNING:
         return _runs_along(step)
     if in_c(step.name, step.operands, step.parameters, step.results[0]):
