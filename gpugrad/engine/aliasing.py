@@ -124,7 +124,8 @@ class Memory:
         self._owner = self._enter(owner, partial(_memories.pop, key))
 
     def _enter(self, array: Any, forget: Any = None) -> _Held:
-        forget = forget or partial(_forget, self._owner_key, id(array))
+        # A function in C: what arrives in one of Python's that is called back is dropped.
+        forget = forget or partial(self._arrays.pop, id(array))
         held = _Held(array, weakref.ref(array, forget))
         if len(self._held) > 2 * len(self._arrays) + 8:
             self._held = [one for one in self._held if self._arrays.get(one.key) is one]
@@ -214,13 +215,6 @@ class Memory:
 _memories: dict[int, Memory] = {}
 
 
-def _forget(owner: int, array: int, _: Any) -> None:
-    """Remove a view that is gone from its memory's list."""
-    memory = _memories.get(owner)
-    if memory is not None:
-        memory._arrays.pop(array, None)
-
-
 def _arrays_of(holder: Any) -> Iterable[Any]:
     """The raw arrays that a tensor or a node refers to, and other values of a node."""
     if not isinstance(holder, Node):
@@ -307,32 +301,36 @@ def _behind(node: Any, newest: Any) -> Iterator[Node]:
 # making these.
 
 _filed: dict[int, list[Any]] = {}
+_filed_at = 0  # the number of collections among old objects when they were filed
 
 
 def _living(cls: type, key: int) -> Iterator[Any]:
     """Tensors and nodes that may hold a memory, given the identity of its owner."""
-    global _filed
+    global _filed, _filed_at
     kinds = _with_subclasses(cls) | _with_subclasses(Node)
-    yield from _of_file(key)
+    if _filed_at != _collections():
+        _filed = {}
+    yield from _taken(_filed, key)
     # The lists of all objects are gone before one is looked at: they would be references.
     yield from _of_kinds(gc.get_objects(0)[-64:], kinds)
     for generation in (0, 1):
         yield from _of_kinds(gc.get_objects(generation), kinds)
-    _filed = _by_memory(_of_kinds(gc.get_objects(2), kinds))
-    if _forget_file not in gc.callbacks:
-        gc.callbacks.append(_forget_file)
-    yield from _of_file(key)
+    filed = _by_memory(_of_kinds(gc.get_objects(2), kinds))
+    _filed, _filed_at = filed, _collections()
+    yield from _taken(filed, key)
 
 
-def _of_file(key: int) -> list[Any]:
+def _taken(filed: dict[int, list[Any]], key: int) -> list[Any]:
     """The holders of a memory that are filed, once: its own list has them from then on."""
-    return [holder for one in _filed.pop(key, ()) if (holder := one()) is not None]
+    return [holder for one in filed.pop(key, ()) if (holder := one()) is not None]
 
 
-def _forget_file(phase: str, info: dict[str, int]) -> None:
-    global _filed
-    if phase == "stop" and info["generation"] == 2:
-        _filed = {}
+def _collections() -> int:
+    """How often garbage was collected among old objects.
+
+    It is asked for: what arrives in a function of Python that the collector calls is dropped.
+    """
+    return int(gc.get_stats()[2]["collections"])
 
 
 def _of_kinds(objects: list[Any], kinds: set[Any]) -> list[Any]:

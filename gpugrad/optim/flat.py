@@ -7,6 +7,7 @@ together takes the memory.
 import math
 import weakref
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from operator import is_
 from sys import getrefcount
@@ -40,8 +41,8 @@ class Flat:
         self.arrays = [own.reshape(shape) for own, shape in zip(self._owners, shapes)]
         self._places = {id(array): place for place, array in enumerate(self.arrays)}
         self._runs: dict[tuple[int, int], np.ndarray] = {}
-        _flats.update(dict.fromkeys(self._places, weakref.ref(self)))
-        weakref.finalize(self, _forget, tuple(self._places))
+        for key in self._places:  # called back in C: what arrives in Python's functions is dropped
+            _flats[key] = weakref.ref(self, partial(_flats.pop, key))
 
     def is_free(self, place: int) -> bool:
         """Whether nobody else refers to an array, or to a part of it."""
@@ -82,11 +83,6 @@ def in_order(tensors: Sequence[Any]) -> list[Any]:
 def _flat_of(array: Any) -> Flat | None:
     reference = _flats.get(id(array))
     return None if reference is None else reference()
-
-
-def _forget(identities: tuple[int, ...]) -> None:
-    for identity in identities:
-        _flats.pop(identity, None)
 
 
 def _alone() -> int:

@@ -2,6 +2,7 @@
 
 import dis
 import functools
+import inspect
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -99,7 +100,11 @@ def _interrupted_at(place, begin, work, arrive):
             return trace
         before = before_in.get(frame)
         before_in[frame] = frame.f_lasti
-        looks = event == "call"
+        is_generator = frame.f_code.co_flags & inspect.CO_GENERATOR
+        if event == "return" and not is_generator:
+            del before_in[frame]  # which keeps what its variables refer to
+        # Python does not look where it closes a generator, which the trace cannot tell from a turn.
+        looks = event == "call" and (before is None or not is_generator)
         if event == "opcode" and before is not None and before >= 0:
             looks = _looks_after(frame.f_code).get(before, False)  # a cache, behind an exception
             looks = looks and _handler_at(frame.f_code, before) == _handler_at(

@@ -15,6 +15,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import aliasing
 from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from gpugrad.functions.bind import PUBLIC
+from gpugrad.optim.flat import Flat, run_of
 from gpugrad.tensor.views import Change
 
 # ---------------------------------------------------------------- a base and its views
@@ -368,6 +369,18 @@ def test_an_interrupted_change_is_done_or_not():
             assert slope == ([factor + 2, factor + 4] if changed else [factor, factor])
 
     interrupted_everywhere(begin, work, check, stride=2)
+
+
+def test_no_interrupt_is_dropped_where_known_arrays_end():
+    def work(_):
+        rows = gg.zeros((2, 3))
+        memory = aliasing.Memory(rows.data)
+        for i in range(2):
+            assert memory.look(rows[i])  # which ends
+        flat = Flat([(2,), (3,)], np.dtype("float32"))
+        assert run_of(flat.arrays) is not None
+
+    interrupted_everywhere(lambda: None, work, lambda _: None, stride=2)
 
 
 # ---------------------------------------------------------------- what is a view
