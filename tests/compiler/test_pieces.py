@@ -5,8 +5,8 @@ from random import Random
 
 import numpy as np
 import pytest
+from functions_by_chance import BINARY, UNARY, changed
 from test_lenient import RECORDED, step_of
-from test_random_programs import BINARY, UNARY, changed
 from test_refusals import REFUSED
 from twins import seen, state_of
 

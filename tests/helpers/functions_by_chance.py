@@ -7,7 +7,7 @@ from random import Random
 
 import gpugrad as gg
 
-__all__ = ["program"]
+__all__ = ["BINARY", "UNARY", "changed", "program"]
 
 UNARY = (
     gg.sin, gg.tanh, gg.abs, gg.special.erf,
@@ -45,7 +45,7 @@ OF_BATCHES = (
 )  # fmt: skip
 
 
-def changed(rng, a, b, is_apart):
+def changed(rng, a, b, is_apart=False):
     """A copy of a, changed in place by an element of b: whole, in a part, or by a view."""
     number = b.reshape(-1)[0]
     own = a + number * 0 if is_apart else a * 1.0
