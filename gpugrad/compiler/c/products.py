@@ -34,7 +34,7 @@ FLAT = 8  # rows below which a copy of the second matrix takes too long
 # with fewer columns of the second one, for which it is read again.
 FAR, FEW = 2048, 96
 # A multiplication and its addition are one. -O3 gains nothing here, nor do these passes of gcc's
-# -O2, which take a quarter of its time: loops are made of vectors already.
+# -O2, which take about a third of its time: loops are made of vectors already.
 OPTIONS = "-ffp-contract=fast", "-O2"
 OF_GCC = [
     f"-fno-{name}" for name in (
