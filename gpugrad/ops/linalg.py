@@ -74,7 +74,7 @@ def _outer(xp: Any, columns: Any, rows: Any) -> Any:
 
 def _matmul_a(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     if len(b.shape) == 1:
-        return _outer(xp, g[..., None], b)
+        return g * b if len(a.shape) == 1 else _outer(xp, g[..., None], b)
     if len(a.shape) == 1:
         return xp.matmul(b, g[..., None])[..., 0]
     return xp.matmul(*_factors_a(xp, g, a, b))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
-from gpugrad.backend import reuse
+from gpugrad.autodiff import tree
+from gpugrad.backend import outer, reuse, sums
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.outer import FEW, outer_products
 from gpugrad.batching.namespace import batched_type
@@ -98,3 +99,27 @@ def test_gradients_of_vectors_and_matrices_under_vmap(dtype, rng):
         several = gg.vmap(gg.vmap(gg.grad(f), (None, 0)), (None, 0))(w, np.stack([rows, rows + 1]))
         np.testing.assert_array_equal(several[0], found)
     assert batched_type(NUMPY).xp.outer_products is not None
+
+
+LARGE = [  # for which products of columns and rows are had by BLAS, of each rank
+    ((5000,), (5000,)), ((70, 80), (80,)), ((80,), (80, 90)), ((70, 80), (80, 90)),
+    ((2, 70, 80), (80,)), ((80,), (2, 80, 90)), ((2, 70, 80), (80, 90)), ((70, 80), (2, 80, 90)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shapes", LARGE, ids=str)
+def test_gradients_of_large_products_of_each_rank(shapes, rng, monkeypatch):
+    a, b = (rng.normal(size=shape) for shape in shapes)
+
+    def f(a, b):
+        return gg.sin(a @ b).sum()
+
+    def derivatives():
+        curvature = gg.hvp(lambda a: f(a, b), a, a * 0.5)
+        return [gg.grad(f, 0)(a, b), gg.grad(f, 1)(a, b), curvature]
+
+    found = derivatives()
+    monkeypatch.setattr(outer, "FEW", 10**9)
+    monkeypatch.setattr(sums, "FEW", 10**9)
+    for one, other in zip(tree.flatten(found)[0], tree.flatten(derivatives())[0]):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
