@@ -11,7 +11,7 @@ changed nothing or is done. Half precisions are updated in float32: their states
 and so are their master weights, if they have any, from which the parameter is rounded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter, is_, setitem
 from typing import Any
@@ -403,7 +403,7 @@ class Plan:
         self.jobs: list[Job] = []
         self.arrays: list[Any] = []
 
-    def add(self, calls: list[Call], arrays: list[Any], undo: list[Call]) -> None:
+    def add(self, calls: list[Call], arrays: list[Any], undo: Sequence[Call]) -> None:
         """Add calls, what they change, and what takes back the counts if the step is skipped."""
         self.calls += calls
         self.arrays += arrays

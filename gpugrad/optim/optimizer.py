@@ -232,10 +232,10 @@ class Optimizer:
             if layout is None:
                 layout = self._layouts[index] = self._new_layout(group, names)
             for bucket in layout.buckets:
-                before = partial(setattr, bucket, "clock", bucket.clock)
+                undo = () if skip is None else layout.taking_back(bucket, self._state)
                 calls = bucket.prepared(rule, self._advance, group, skip)
                 if calls is not None:
-                    plan.add(calls, bucket.arrays, [before])
+                    plan.add(calls, bucket.arrays, undo)
                 else:
                     layout.remove(bucket)
                     self._disband(group, bucket, plan)
@@ -285,7 +285,10 @@ class Optimizer:
             )
         ]  # fmt: skip
         if plan.skip is not None:
-            plan.skip.undo.append(partial(state.update, dict(zip(self.counted, before))))
+            undo: Any = partial(state.update, dict(zip(self.counted, before)))
+            if before[:1] == (0,):  # a state may begin with the rate of its first step
+                undo = partial(self._state.pop, p, None)
+            plan.skip.undo.append(undo)
             restores = plan.skip.restoring([array, *arrays[2:]])
         if alone and type(array) is np.ndarray:
             plan.jobs += jobs
@@ -324,7 +327,8 @@ class Optimizer:
                         start[...] = fill * (1 + 1j) if dtype.kind == "c" else fill
                     entry[name] = start
             elif type(state) is not type(array) or state.dtype != dtype:
-                entry[name] = device_of(array).send(state).astype(dtype)
+                # Another dict tells compiled steps to look for the states anew.
+                entry = self._state[p] = {**entry, name: device_of(array).send(state).astype(dtype)}
         return entry
 
     # Buckets.

@@ -76,6 +76,14 @@ class Layout:
         self.buckets = [other for other in self.buckets if other is not bucket]
         self.stale = True
 
+    def taking_back(self, bucket: FlatParameters, states: dict[Any, Any]) -> list[Call]:
+        """Calls that take back what a step of a bucket counts: the states, if it is their first."""
+        calls: list[Any] = [partial(setattr, bucket, "clock", bucket.clock)]
+        if bucket.clock[:1] == (0,):  # a state may begin with the rate of its first step
+            calls.append(partial(self.remove, bucket))
+            calls += [partial(states.pop, p, None) for p in bucket.tensors]
+        return calls
+
 
 def drop_layouts(optimizer: Any) -> None:
     """Drop the layouts of all groups; the counts of steps that they keep go to the states."""

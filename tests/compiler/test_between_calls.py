@@ -163,7 +163,36 @@ def _neighbours(a, b, c):
     a.data, b.data, c.data = memory[:4], memory[4:8], memory[8:]
 
 
+def the_dtype_goes_there_and_back(make):
+    """That of the weight under an optimizer with states, whose program of before fits again."""
+
+    def case(compile):
+        model = gg.nn.Linear(3, 1, bias=False)
+        model.weight.data[...] = tensor(1, (1, 3)).data
+        optimizer = make(model.parameters())
+
+        def step(x):
+            optimizer.zero_grad()
+            (model(x) * x.sum()).sum().backward()
+            optimizer.step()
+
+        f = compile(step)
+        for turn, dtype in enumerate(["float32", "float32", "float64", "float64"] * 2):
+            model.to(dtype)
+            f(tensor(turn + 5, (2, 3)))
+            yield model.weight
+        yield optimizer.state_dict()["state"]  # not before: it lets the next call look for states
+
+    return case
+
+
 CASES = {
+    "dtype: momentum": the_dtype_goes_there_and_back(
+        lambda params: optim.SGD(params, lr=0.5, momentum=0.5)
+    ),
+    "dtype: step sizes": the_dtype_goes_there_and_back(
+        lambda params: optim.Rprop(params, lr=0.5, etas=(0.5, 2.0))
+    ),
     "groups: another parameter": groups_are_changed_by_hand(
         lambda groups, w: groups[0]["params"].__setitem__(0, w)
     ),

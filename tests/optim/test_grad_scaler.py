@@ -92,6 +92,31 @@ def test_the_first_step_may_be_skipped(device):
     assert w.tolist() == [0.5, 0.5]  # without dampening, as in a first step
 
 
+@every
+def test_a_state_begins_at_the_first_step_that_is_not_skipped(make, device):
+    """The rate falls meanwhile, with which some states begin. The CPU knows what is skipped."""
+
+    def steps(where):
+        with gg.device(where):
+            base = gg.ones((3, 3, 2))
+            alone = gg.ones((3, 3), requires_grad=True)
+            strided = gg.Tensor(base.data[..., 0]).requires_grad_()  # updated by itself
+            optimizer, scaler = make([alone, strided]), gg.GradScaler(init_scale=2.0)
+            for turn in range(5):
+                g = gg.ones((3, 3)) * (np.inf if turn < 2 else 0.5 + turn)
+                scaled_step(scaler, optimizer, [alone, strided], [g, g])
+                for group in optimizer.param_groups:
+                    group["lr"] *= 0.5
+                yield [alone.tolist(), strided.tolist()]
+                if turn != 1:  # then the state is looked at by the next step first
+                    yield len(optimizer.state)
+
+    with np.errstate(all="ignore"):
+        found, expected = [*steps(device)], [*steps("cpu")]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
+
+
 def test_nothing_waits_for_the_device(device):
     w = [gg.ones((3, 2), requires_grad=True), gg.ones(2, requires_grad=True)]
     optimizer = gg.optim.Adam(w, lr=0.1)
