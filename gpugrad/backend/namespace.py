@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable
 from functools import partial
+from operator import mul
 from types import ModuleType
 from typing import Any
 
@@ -67,9 +68,9 @@ class Namespace:
     those of the op. ``multi_tensor`` runs one kernel over many arrays, see
     `gpugrad.kernels.multi_tensor`. ``philox(key, start, high, words)`` writes random words, see
     `gpugrad.random.philox`. ``add_product(total, a, b)`` adds a @ b to an array in place and
-    returns whether it did; ``product_into(y, a, b)`` writes it there. ``outer_products(a, b)`` is
-    a * b of stacks of columns and of rows, or a vector, where that can be had quicker: its zeros
-    may have another sign. Each of them may be None.
+    returns whether it did; ``product_into(y, a, b)`` writes it there. Each of them may be None.
+    ``outer_products(a, b)`` is a * b of stacks of columns and of rows, or a vector: where that can
+    be had quicker, its zeros may have another sign.
 
     ``waits`` says whether reading a value (``bool(x)``, ``x.item()``) waits for a device.
     ``atomic`` has the dtype characters for which `add_at` uses atomic operations, in any order; it
@@ -99,7 +100,7 @@ class Namespace:
     philox: Callable[[int, int, int, Any], None] | None = None
     add_product: Callable[[Any, Any, Any], bool] | None = None
     product_into: Callable[[Any, Any, Any], bool] | None = None
-    outer_products: Callable[[Any, Any], Any] | None = None
+    outer_products: Callable[[Any, Any], Any] = mul
     special: Any  # the functions of scipy.special, see `gpugrad.backend.special`
 
     def __init__(

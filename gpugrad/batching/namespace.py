@@ -78,8 +78,7 @@ class Batching(Namespace):
         self.lifts = base
         self.in_place = base.in_place
         self.atomic = None  # the base's is asked where it adds
-        if base.outer_products is not None:
-            self.outer_products = partial(self._apply, "outer_products", RULES["outer_products"])
+        self.outer_products = partial(self._apply, "outer_products", RULES["outer_products"])
         if base.checks is not None:
             self.checks = lambda op, raws: base.checks(op, tuple(map(innermost, raws)))
 

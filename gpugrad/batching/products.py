@@ -30,7 +30,7 @@ def _matmul(operands: Operands) -> Any:
         a, b = _stacks(a, of_a), _stacks(b, of_b)
         most = max(len(a.shape), len(b.shape))
         a, b = _higher(a, of_a, most), _higher(b, of_b, most)
-    y = _outer(xp, a, b) if _is_outer(a, b) else xp.matmul(a, b)
+    y = xp.outer_products(a, b) if _is_outer(a, b) else xp.matmul(a, b)
     shape = y.shape
     if ndim_a == 1:
         shape = (*shape[:-2], shape[-1])
@@ -44,12 +44,6 @@ def _is_outer(a: Any, b: Any) -> bool:
     return bool(a.shape[-1] == 1 == b.shape[-2] and a.dtype.kind in "fciu")
 
 
-def _outer(xp: Any, columns: Any, rows: Any) -> Any:
-    """Products of stacks of columns and of rows."""
-    own = xp.outer_products
-    return columns * rows if own is None else own(columns, rows)
-
-
 def _outer_products(operands: Operands) -> Any:
     columns, rows = operands.arrays
     if operands.ndim(1) == 1:
@@ -57,7 +51,7 @@ def _outer_products(operands: Operands) -> Any:
     pair = Operands(
         operands.xp, "multiply", [columns, rows], operands.held, operands.size, operands.level
     )
-    return _outer(operands.xp, *aligned(pair))
+    return operands.xp.outer_products(*aligned(pair))
 
 
 def _of_rows(xp: Any, a: Any, b: Any) -> Any:

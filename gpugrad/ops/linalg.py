@@ -66,15 +66,9 @@ def _factors_b(xp: Any, g: Any, a: Any, b: Any) -> Any:
     return turned(xp, a), g
 
 
-def _outer(xp: Any, columns: Any, rows: Any) -> Any:
-    """Products of columns and rows, which are matrix products."""
-    own = xp.outer_products
-    return columns * rows if own is None else own(columns, rows)
-
-
 def _matmul_a(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     if len(b.shape) == 1:
-        return g * b if len(a.shape) == 1 else _outer(xp, g[..., None], b)
+        return g * b if len(a.shape) == 1 else xp.outer_products(g[..., None], b)
     if len(a.shape) == 1:
         return xp.matmul(b, g[..., None])[..., 0]
     return xp.matmul(*_factors_a(xp, g, a, b))
@@ -82,7 +76,7 @@ def _matmul_a(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
 
 def _matmul_b(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     if len(a.shape) == 1:
-        return a * g if len(b.shape) == 1 else _outer(xp, a[:, None], g[..., None, :])
+        return a * g if len(b.shape) == 1 else xp.outer_products(a[:, None], g[..., None, :])
     if len(b.shape) == 1:
         return xp.matmul(turned(xp, a), g[..., None])[..., 0]
     return xp.matmul(*_factors_b(xp, g, a, b))
