@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.autodiff import tree
-from gpugrad.autodiff.levels import as_before
+from gpugrad.autodiff.levels import as_before, begun_anew, made_inside, shared
 from gpugrad.autodiff.rules import zeros
 from gpugrad.autodiff.run import check_function, connect, inside_since, is_recorded
 from gpugrad.autodiff.transformed import transformed
@@ -18,7 +18,14 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import autocast
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.hooks import silenced
-from gpugrad.engine.modes import enable_grad, in_rules, is_debugging, recording, running_again
+from gpugrad.engine.modes import (
+    enable_grad,
+    in_rules,
+    is_debugging,
+    levels,
+    recording,
+    running_again,
+)
 from gpugrad.engine.node import Leaf, Node, next_serial
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, pick
@@ -80,6 +87,7 @@ class _Call:
     def __init__(self, f: Function, args: Any, kwargs: Any) -> None:
         self.f = f
         leaves, self.tree = tree.flatten((args, kwargs))
+        self.levels = levels.get()  # of `vmap`: each run shares what is used in them
         self.leaves: list[Any] = []  # None for those that are in a graph
         self.nodes: list[Any] = []
         self.arrays: list[Any] = []
@@ -87,6 +95,7 @@ class _Call:
         for leaf in leaves:
             if is_recorded(leaf):
                 self.leaves.append(None)
+                leaf = shared(leaf)
                 self.nodes.append(leaf._node)
                 self.arrays.append(leaf.data)
                 continue
@@ -107,7 +116,8 @@ class _Call:
         leaves = [next(rest) if leaf is None else leaf for leaf in self.leaves]
         args, kwargs = tree.unflatten(self.tree, leaves)
         # A weight that is cast here is cast again in a later run.
-        with enable_grad(), autocast.state_again(self.autocast):
+        again = autocast.state_again(self.autocast)
+        with enable_grad(), again, begun_anew(self.levels):
             result, structure = tree.flatten(self.f(*args, **kwargs))
         recorded = [leaf for leaf in result if is_recorded(leaf)]
         nodes = [value._node for value in inputs]
@@ -141,7 +151,8 @@ class _Call:
         )
         if mode is not True:
             mode(whole, values, ys)
-        tensors = iter([Tensor(y, pick(whole, index, y)) for index, y in enumerate(ys)])
+        results = tuple([Tensor(y, pick(whole, index, y)) for index, y in enumerate(ys)])
+        tensors = iter(made_inside(results) if self.levels else results)
         leaves = [next(tensors) if is_recorded(leaf) else leaf for leaf in done.leaves]
         return tree.unflatten(done.structure, leaves)
 

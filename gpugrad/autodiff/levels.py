@@ -7,7 +7,7 @@ is the sum over the elements. Nodes older than a level are outside of it.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
@@ -22,9 +22,9 @@ from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import Tensor
 
 __all__ = [
-    "Level", "are_running", "as_before", "entered", "has_level", "inside", "is_inside", "left",
-    "levels_with", "made_inside", "only", "outwards", "running", "shared", "taken_out",
-    "with_levels", "without_levels",
+    "Level", "are_running", "as_before", "begun_anew", "entered", "has_level", "inside",
+    "is_inside", "left", "levels_with", "made_inside", "only", "outwards", "running", "shared",
+    "taken_out", "with_levels", "without_levels",
 ]  # fmt: skip
 
 
@@ -70,6 +70,13 @@ def inside(own: Sequence[Level]) -> Iterator[None]:
     finally:
         levels.set(before)
         detours.release(_sharing, holder)
+
+
+def begun_anew(own: Sequence[Level]) -> AbstractContextManager[None]:
+    """A block inside of levels in which nothing is shared yet; as it is where there are none."""
+    if not own:
+        return nullcontext()
+    return inside([Level(level.size, level.randomness, level.number) for level in own])
 
 
 @contextmanager

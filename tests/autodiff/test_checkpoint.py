@@ -486,3 +486,41 @@ def test_debug_mode_finds_a_generator_that_is_not_gpugrad_s(own, device):
         with pytest.raises(gg.GradientError, match=r"gave other values.* draw with gg\.random"):
             loss.backward()
     gg.checkpoint(noisy)(x).sum().backward()  # outside nothing is compared
+
+
+PLACES = {
+    "argument": lambda c, w: lambda y: c(lambda w, y: gg.sin(w * y) * w)(w, y).sum(),
+    "closure": lambda c, w: lambda y: c(lambda y: gg.sin(w * y) * w)(y).sum(),
+    "both, and outside": lambda c, w: lambda y: (w * c(lambda v: gg.sin(w * y) * v)(w)).sum(),
+    "several results": lambda c, w: lambda y: (
+        lambda a, b: (gg.sin(a) * b).sum()
+    )(*c(lambda y: (w * y, w * 2))(y)),
+    "one within another": lambda c, w: lambda y: c(
+        lambda y: c(lambda v: gg.sin(v * w) * y)(w * y)
+    )(y).sum(),
+    "a derivative inside": lambda c, w: lambda y: gg.grad(
+        lambda v: c(lambda v: gg.sin(v * w) * v)(v).sum()
+    )(y).sum(),
+    "random numbers": lambda c, w: lambda y: c(
+        lambda y: gg.random.normal(size=3) * gg.sin(w) * y
+    )(y).sum(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("place", PLACES)
+def test_tensors_from_outside_of_vmap(place, levels, device, rng):
+    """Their gradients are those without a checkpoint, of each order and without the hidden axis."""
+    numbers, ys = rng.normal(size=3), rng.normal(size=(2, 4, 3)[-levels - 1 :])
+    found = []
+    for c in (lambda f: f, gg.checkpoint):
+        gg.manual_seed(3)
+        w, y = (gg.tensor(x, device=str(device), requires_grad=True) for x in (numbers, ys))
+        f = PLACES[place](c, w)
+        for _ in range(levels):
+            f = gg.vmap(f, randomness="different")
+        slopes = gg.gradients((f(y) ** 2).sum(), [w, y], create_graph=True)
+        more = gg.gradients(sum((slope**2).sum() for slope in slopes), [w, y])
+        found.append([one.tolist() for one in (*slopes, *more)])
+    for one, other in zip(*found):
+        np.testing.assert_allclose(other, one, rtol=1e-12)
