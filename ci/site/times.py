@@ -25,10 +25,10 @@ def tables() -> str:
 
 
 def newest() -> list[Path]:
-    """The files of the last day, the README's first."""
+    """The newest file of each set of cases, cpu-DATE.json or cpu-DATE-SET.json."""
     files = sorted((ROOT / "benchmarks" / "results").glob("cpu-*.json"))
-    day = max(re.search(r"\d{4}-\d\d-\d\d", file.name)[0] for file in files)
-    return sorted((file for file in files if day in file.name), key=lambda file: len(file.name))
+    sets = {re.fullmatch(r"cpu-\d{4}-\d\d-\d\d(.*)", file.stem)[1]: file for file in files}
+    return [file for _, file in sorted(sets.items(), key=lambda item: len(item[0]))]
 
 
 def section(content: dict[str, Any], file: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.autodiff import tree
-from gpugrad.autodiff.levels import as_before, begun_anew, made_inside, shared
+from gpugrad.autodiff.levels import as_before, begun_anew, shared
 from gpugrad.autodiff.rules import zeros
 from gpugrad.autodiff.run import check_function, connect, inside_since, is_recorded
 from gpugrad.autodiff.transformed import transformed
@@ -151,8 +151,7 @@ class _Call:
         )
         if mode is not True:
             mode(whole, values, ys)
-        results = tuple([Tensor(y, pick(whole, index, y)) for index, y in enumerate(ys)])
-        tensors = iter(made_inside(results) if self.levels else results)
+        tensors = iter([Tensor(y, pick(whole, index, y)) for index, y in enumerate(ys)])
         leaves = [next(tensors) if is_recorded(leaf) else leaf for leaf in done.leaves]
         return tree.unflatten(done.structure, leaves)
 

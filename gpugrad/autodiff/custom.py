@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from gpugrad.autodiff.calls import Call, Rule
 from gpugrad.autodiff.elements import are_batched, for_each_element
-from gpugrad.autodiff.levels import are_running, made_inside, shared
+from gpugrad.autodiff.levels import are_running, shared
 from gpugrad.autodiff.outside import Kept, Place, arrays_in, places_outside, values_at
 from gpugrad.autodiff.rules import (
     array_beside,
@@ -292,8 +292,7 @@ class CustomOp:
 
     def apply(self, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
         """Apply the op to operands, with a value for every parameter."""
-        is_inside = are_running()
-        if is_inside:
+        if are_running():
             operands = [shared(operand) for operand in operands]
         raws, nodes, xp = unwrap(self._single, operands)
         if self.vjps is not None:
@@ -308,8 +307,7 @@ class CustomOp:
         entry = self._entry(len(outputs) if several else None, tuple(extras), kept)
         y = outputs if several else outputs[0]
         values = tuple(extras.values())
-        result = attach_node(entry, raws, nodes, xp, parameters, y, values, mode)
-        return made_inside(result) if is_inside else result
+        return attach_node(entry, raws, nodes, xp, parameters, y, values, mode)
 
     def _kept(self, before: Kept) -> Kept:
         """What the forward has written outside, in this call and in earlier ones."""

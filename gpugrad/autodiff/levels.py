@@ -11,19 +11,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.batching import Batched, batched_type, enter, leave
+from gpugrad.batching import Batched, enter, leave
 from gpugrad.engine import detours
 from gpugrad.engine.modes import levels, recording
 from gpugrad.engine.node import Node, next_serial
 from gpugrad.engine.op import Op
-from gpugrad.engine.outputs import PICK
 from gpugrad.engine.record import directly
 from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import Tensor
 
 __all__ = [
     "Level", "are_running", "as_before", "begun_anew", "entered", "has_level", "inside",
-    "is_inside", "left", "levels_with", "made_inside", "only", "outwards", "running", "shared",
+    "is_inside", "left", "levels_with", "only", "outwards", "running", "shared",
     "taken_out", "with_levels", "without_levels",
 ]  # fmt: skip
 
@@ -112,21 +111,7 @@ def _sharing(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None)
         return None
     if all(getattr(operand, "_node", None) is None for operand in operands):
         return None
-    return made_inside(directly(op, [shared(operand) for operand in operands], parameters))
-
-
-def made_inside(result: Any) -> Any:
-    """What an op gave inside of a level, a Tensor or several.
-
-    Derivatives have the hidden axis, even where the values that an op was computed from have not,
-    so its node names the namespace of batched arrays.
-    """
-    for one in result if isinstance(result, tuple) else (result,):
-        node = one._node
-        if node is not None:
-            node = node.parents[0] if node.op is PICK else node
-            node.xp = batched_type(node.xp).xp
-    return result
+    return directly(op, [shared(operand) for operand in operands], parameters)
 
 
 def shared(operand: Any) -> Any:
@@ -260,7 +245,7 @@ LEAVE = Op(
     "vmap_out", "x, /, level, axis, size",
     vjp=[lambda xp, g, y, x, **parameters: _enter_any(g, **parameters)],
     jvp=lambda xp, tangents, y, x, **parameters: _leave_any(tangents[0], **parameters),
-    kind="linear", moves=True, shown="vmap",
+    kind="linear", moves=True, lifts=True, shown="vmap",
 )  # fmt: skip
 SHARE = Op(
     "vmap_share", "x, /, level, size",

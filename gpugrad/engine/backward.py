@@ -82,7 +82,7 @@ class GraphMode(NamedTuple):
 
 
 class _Lifted:
-    """How a walk with raw gradients of another array type goes through a graph.
+    """How a walk with raw gradients of another array type goes through a graph, or a part of it.
 
     Rules run over the namespace of the gradients, which takes the arrays of the graph beside them.
     """
@@ -96,9 +96,9 @@ class _Lifted:
 
     def at(self, node: Node, g: Any) -> tuple[Any, Sequence[Any], Any]:
         """As in `GraphMode`."""
-        own = NAMESPACES.get(type(g), self.xp)  # self.xp where there are several gradients
-        xp = node.xp if getattr(own, "lifts", None) is None else own
-        return xp, node.values or (), node if node.y is None else node.y
+        found = [NAMESPACES.get(type(one)) for one in (g if isinstance(g, tuple) else (g,))]
+        own = next((xp for xp in found if getattr(xp, "lifts", None) is not None), node.xp)
+        return own, node.values or (), node if node.y is None else node.y
 
 
 def run_backward(
@@ -238,6 +238,8 @@ def _walk(
         plain = node.__class__ is Node and not supports and (op.simple or _plain(op, parents, sums))
         if not plain:
             parents, rules = _pulled(node, xp, g, y, parents, values, sums, watch)
+            if op.lifts and graph is None:
+                graph = _Lifted(xp)
         elif op.joint is None:
             rules = op.vjps if xp.rules is None else xp.rules(op)
             if op.same is not None and parents[0] is parents[1]:  # as in x * x
@@ -321,7 +323,7 @@ def _plain(op: Op, parents: Sequence[Any], sums: Gradients) -> bool:
     """Whether an op that adds or chooses has to do neither, for this node."""
     if op.adds and sums.can_add(parents):
         return False
-    return not (op.chooses and matters_to_any(sums.matters, parents))
+    return not op.lifts and not (op.chooses and matters_to_any(sums.matters, parents))
 
 
 def _pulled(

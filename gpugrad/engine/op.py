@@ -121,7 +121,8 @@ class Op:
     values are, NaN included; or ``finite(index, *values)`` says so for one array and some values,
     such as a product with a Python number. ``moves``: the coefficients of a linear op have one
     sign, so that in its vjp of a mask no elements cancel. ``chooses``: it leaves elements out as
-    well, as an index does; ``fills``: it fills in zeros, which have no tangent.
+    well, as an index does; ``fills``: it fills in zeros, which have no tangent. ``lifts``: its
+    gradient is of another array type than its output, which the rest of the walk goes on with.
     ``support(xp, mask, y, *arrays, **parameters)`` is the mask of the arguments' gradients for any
     other op; where there is none, all of them are numbers.
 
@@ -156,11 +157,11 @@ class Op:
     __slots__ = (
         "adds", "aliases", "arrays", "at_ones", "autocast", "carries", "checks",
         "chooses", "complex", "conjugated", "constants", "doc", "domain", "expand", "fills",
-        "finite", "forward", "hermitian", "joint", "jvp", "keep_table", "kind", "layer", "masks",
-        "methods", "moves", "name", "native", "observe", "operands", "operator", "optional",
-        "outputs", "parameters", "partial", "prepare", "public", "recorded", "reference",
-        "residuals", "same", "samples", "saves", "shown", "signature", "simple", "smooth",
-        "support", "variadic", "vjps",
+        "finite", "forward", "hermitian", "joint", "jvp", "keep_table", "kind", "layer", "lifts",
+        "masks", "methods", "moves", "name", "native", "observe", "operands", "operator",
+        "optional", "outputs", "parameters", "partial", "prepare", "public", "recorded",
+        "reference", "residuals", "same", "samples", "saves", "shown", "signature", "simple",
+        "smooth", "support", "variadic", "vjps",
     )  # fmt: skip
 
     def __init__(
@@ -187,6 +188,7 @@ class Op:
         moves: bool = False,
         chooses: bool = False,
         fills: bool = False,
+        lifts: bool = False,
         support: Rule | None = None,
         domain: tuple[float, float] = (-2.0, 2.0),
         samples: Sequence[Sample] | None = (),
@@ -216,7 +218,8 @@ class Op:
         self.expand = expand
         self._read_zeros(finite, moves, chooses, fills, support)
         # Whether all that its node has to do in a walk is to call the rules.
-        self.simple = vjp_all is None and not adds and not self.chooses
+        self.lifts = lifts
+        self.simple = vjp_all is None and not adds and not self.chooses and not lifts
         self._read_saves(saves)
         self._read_names(public, aliases, method, operator, layer)
         self.shown = shown or name

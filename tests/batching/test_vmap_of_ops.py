@@ -111,3 +111,47 @@ def same(y, parts):
 
 def close(a, b):
     np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("device", "op"),
+    [
+        (d, op)
+        for d in DEVICES
+        for op in TABLE.values()
+        if op.differentiable and op.samples is not None
+    ],
+    ids=id_of,
+)
+def test_second_derivatives_of_what_all_elements_share(device, op):
+    """The operands have no axis of elements; the gradient that comes to them has."""
+    sample = next(iter(optable.samples(op)))
+    arrays = optable.arrays_for(op, sample, seed=3)
+    given = [gg.tensor(array, device=device) for array in arrays]
+    moving = tuple(i for i, array in enumerate(arrays) if array.dtype.kind == "f")
+    outputs = optable.outputs_of(optable.apply(op, sample, given))
+    if not moving or all(y.dtype.kind not in "fc" for y in outputs):
+        pytest.skip("no gradient of this sample")
+    weights = optable.weights_for(outputs)
+    scales = gg.tensor(np.arange(1.0, 1 + SIZE), device=device)
+
+    def element(scale, *tensors):
+        ys = optable.outputs_of(optable.apply(op, sample, list(tensors)))
+        pairs = [(y * scale, w) for y, w in zip(ys, weights) if y.dtype.kind in "fc"]
+        return optable.scalar(tuple(y for y, _ in pairs), [w for _, w in pairs])
+
+    def batched(*tensors):
+        return gg.vmap(lambda scale: element(scale, *tensors))(scales).sum()
+
+    def looped(*tensors):
+        return sum(element(scale, *tensors) for scale in scales)
+
+    def second(total):
+        def of_slopes(*tensors):
+            slopes = gg.grad(total, moving)(*tensors)
+            return sum((slope.abs() ** 2).sum() for slope in slopes)
+
+        return gg.grad(of_slopes, moving)(*given)
+
+    for got, expected in zip(second(batched), second(looped), strict=True):
+        close(got.numpy(), expected.numpy())
