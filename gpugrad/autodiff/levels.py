@@ -107,7 +107,9 @@ def as_before(serial: int) -> Iterator[None]:
 
 def _sharing(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
     """The detour of recorded ops inside of a level: operands from outside are shared."""
-    if not levels.get() or not recording.get():
+    if not levels.get():
+        return detours.settle()
+    if not recording.get():
         return None
     if all(getattr(operand, "_node", None) is None for operand in operands):
         return None

@@ -180,8 +180,12 @@ def _converts(dtype: Any, half: Any) -> bool:
 
 def _in_its_dtype(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
     """The result in the dtype that autocast wants for an op; None where nothing is to be cast."""
-    here = state() if op.autocast else None
-    if here is None or here.dtype is None or here.in_rules is not in_rules.get():
+    if not op.autocast:
+        return None
+    here = state()
+    if here is None:
+        return detours.settle()
+    if here.dtype is None or here.in_rules is not in_rules.get():
         return None
     dtypes = [_dtype(op, index, operand) for index, operand in enumerate(operands)]
     if op.autocast == "float32":

@@ -9,12 +9,13 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from gpugrad.engine.op import Op
 
-__all__ = ["Detour", "Dispatch", "active", "behind", "hold", "lock", "release", "use"]
+__all__ = [
+    "Detour", "Dispatch", "active", "behind", "hold", "lock", "release", "settle", "use",
+]  # fmt: skip
 
 Detour = Callable[[Op, Sequence[Any], dict[str, Any] | None], Any]
 
@@ -23,7 +24,7 @@ active: dict[Detour, int] = {}
 lock = threading.RLock()  # for `active`, and for the entries of dispatches
 _of_autocast: list["Dispatch"] = []  # those of ops that autocast does
 _others: list["Dispatch"] = []
-_holders: dict[Detour, set[weakref.ref[Any]]] = {}
+_holders: dict[Detour, tuple[weakref.ref[Any], ...]] = {}
 
 
 class Dispatch(dict[type, Any]):
@@ -55,26 +56,46 @@ def use(detour: Detour, on: bool, rank: int = 0) -> None:
 def hold(detour: Detour, holder: Any, rank: int = 0) -> None:
     """Have a detour until `release`, or until the holder is gone.
 
-    So none is left where an interrupt comes before the end of a block, or in it.
+    So none is left for long where an interrupt comes before the end of a block, or in it.
     """
     with lock:
-        _holders.setdefault(detour, set()).add(weakref.ref(holder, partial(_let_go, detour)))
+        _keep(detour, (*_alive(detour), weakref.ref(holder)))
         if detour not in active:
             use(detour, True, rank)
 
 
 def release(detour: Detour, holder: Any) -> None:
     """End a detour for one of its holders."""
-    _let_go(detour, weakref.ref(holder))
-
-
-def _let_go(detour: Detour, reference: "weakref.ref[Any]") -> None:
     with lock:
-        holders = _holders.setdefault(detour, set())
-        left = {one for one in holders if one != reference and one() is not None}
+        left = tuple([one for one in _alive(detour) if one() is not holder])
         if not left:
             use(detour, False)
-        holders &= left  # last: where an interrupt comes before, the holder's end does it again
+        _keep(detour, left)  # last: where an interrupt comes before, `settle` does it again
+
+
+def settle() -> None:
+    """End the detours whose holders are gone.
+
+    A detour that finds nothing of its kind asks for it: a callback at a holder's end would lose
+    an interrupt that arrives in it, since Python drops what is raised there.
+    """
+    for detour, holders in _holders.items():
+        for one in holders:
+            if one() is not None:
+                break
+        else:
+            release(detour, None)
+
+
+def _alive(detour: Detour) -> list["weakref.ref[Any]"]:
+    return [one for one in _holders.get(detour, ()) if one() is not None]
+
+
+def _keep(detour: Detour, holders: tuple["weakref.ref[Any]", ...]) -> None:
+    """Name the holders of a detour; in a new dict, since other threads may be going through it."""
+    global _holders
+    others = {other: own for other, own in _holders.items() if other is not detour}
+    _holders = others | {detour: holders} if holders else others
 
 
 def _clear(dispatches: list[Dispatch]) -> None:

@@ -106,7 +106,6 @@ def test_one_object_serves_for_several_blocks(name):
         assert mine() == before != inside
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where none passes
 @pytest.mark.parametrize("arrival", ARRIVALS)
 @modes
 def test_it_ends_when_interrupted_anywhere(name, arrival):

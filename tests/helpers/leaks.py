@@ -56,6 +56,11 @@ def _without_gone(value: Any) -> Any:
     return value
 
 
+def _detours() -> tuple[Any, ...]:
+    detours.settle()
+    return tuple(detours.active)
+
+
 def _end_detours(before: tuple[Any, ...]) -> None:
     for detour in detours.active:
         if detour not in before:
@@ -104,7 +109,7 @@ def _difference(before: Any, value: Any) -> str:
 
 # What is asked: by a word for it how it is read, and how it is put back.
 PARTS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "detours of ops": (lambda: tuple(detours.active), _end_detours),
+    "detours of ops": (_detours, _end_detours),
     "default dtype": (get_default_dtype, set_default_dtype),
     "default device": (default_device, set_default_device),
     "registered types of arrays": (_foreign_arrays, _forget_arrays),

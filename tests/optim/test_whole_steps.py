@@ -11,9 +11,6 @@ import gpugrad as gg
 from gpugrad.backend.interrupts import Repeatable, whole
 from gpugrad.optim import apply
 
-# Python drops an interrupt that comes in the callback of a weak reference, and warns.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 MAKERS = OPTIMIZERS | {"master": lambda ps: gg.optim.Adam(ps, lr=0.1, master_weights=True)}
 optimizers = pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
 # The slowest test, where the optimizers differ in nothing but the count of their states.

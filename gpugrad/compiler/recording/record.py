@@ -19,10 +19,11 @@ __all__ = ["record", "record_lock"]
 def _meet_operands(op: Any, operands: Sequence[Any], parameters: Any) -> None:
     """The detour of all ops, which computes nothing: their operands begin to record."""
     session = tracing.get()
-    if session is not None:
-        for operand in operands:
-            if isinstance(operand, Tensor):
-                session.meet(operand)
+    if session is None:
+        return detours.settle()
+    for operand in operands:
+        if isinstance(operand, Tensor):
+            session.meet(operand)
 
 
 # Held while a function is recorded: its tensors are not what other threads take them for.
