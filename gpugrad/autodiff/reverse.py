@@ -82,9 +82,8 @@ def gradients(
     results: list[Tensor | None] = []
     for node in targets:
         if node in gradients:
-            # No name holds the gradient, or it would be copied.
             firsts[node] = (
-                gradients.pop(node) if create_graph else Tensor(steal_or_copy(gradients.pop(node)))
+                gradients.pop(node) if create_graph else Tensor(steal_or_copy(gradients, node))
             )
             results.append(firsts[node])
         elif node in firsts:  # an input that is given twice

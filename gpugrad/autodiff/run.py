@@ -255,9 +255,7 @@ class Run:
             seeds, retain_graph=keep, targets=self._ends, by_choice=by_choice, ones=ones
         )
         return [
-            Tensor(steal_or_copy(results.pop(leaf._node)))
-            if leaf._node in results
-            else _zeros(leaf)
+            Tensor(steal_or_copy(results, leaf._node)) if leaf._node in results else _zeros(leaf)
             for leaf in self.fresh
         ]
 

@@ -114,31 +114,21 @@ class Into(NamedTuple):
     total: Any
 
 
-def steal_or_copy(array: Any) -> Any:
-    """A raw gradient for a leaf to keep, which nothing else may refer to.
+def steal_or_copy(gradients: dict[Any, Any], key: Any) -> Any:
+    """Remove a raw gradient for a leaf to keep, which nothing else may refer to.
 
-    Call it with an expression, not with a variable: an array without another reference is taken
-    as it is. A view is copied, and so is an array that is also a saved value, another leaf's
-    gradient or the user's own.
+    An array without another reference is taken as it is. A view is copied, and so is an array that
+    is also a saved value, another leaf's gradient or the user's own.
     """
+    array = gradients.pop(key)
     if getrefcount(array) > _ALONE or not namespace_of(array).owns_buffer(array):
         return copied(array)
     return array
 
 
-def _references(array: Any) -> int:
+def _references(gradients: dict[Any, Any], key: Any) -> int:
+    array = gradients.pop(key)
     return getrefcount(array)
 
 
-def _measured(references: Callable[[Any], int]) -> int:
-    """The count, in a function, of an argument without another reference, which versions differ in.
-
-    0, so that all is copied, where an argument that has a name counts no more than one without:
-    from Python 3.14 on a call may borrow the reference of the caller's variable.
-    """
-    alone = references(object())
-    named = object()
-    return alone if references(named) > alone else 0
-
-
-_ALONE = _measured(_references)
+_ALONE = _references({0: object()}, 0)  # depends on the version of Python

@@ -45,7 +45,7 @@ def _next_grad(cls: type[Any], tensor: Any, gradients: dict[Any, Any], key: Any)
     """The new ``grad``; None where the gradient can be added in place."""
     before = getattr(tensor, "_grad", None)
     if before is None and type(gradients[key]) is np.ndarray:  # mostly
-        return cls(steal_or_copy(gradients.pop(key)))
+        return cls(steal_or_copy(gradients, key))
     if isinstance(gradients[key], cls):
         # A copy: the same tensor may be the gradient of other leaves, or the user's own.
         with enable_grad():
@@ -53,5 +53,5 @@ def _next_grad(cls: type[Any], tensor: Any, gradients: dict[Any, Any], key: Any)
     if isinstance(gradients[key], np.generic):
         return cls(np.asarray(gradients[key] if before is None else before._array + gradients[key]))
     if before is None:
-        return cls(steal_or_copy(gradients.pop(key)))
+        return cls(steal_or_copy(gradients, key))
     return None if before._node is None else cls(before._array + gradients[key])

@@ -186,8 +186,15 @@ def test_the_heap_keeps_the_memory_of_a_graph_for_the_next(asked):
     assert (int(done.stdout) > 400) == asked
 
 
-def test_arrays_are_copied_where_python_does_not_count_names():
-    """As from Python 3.14 on, where a call may borrow the reference of a variable."""
-    assert accumulate._measured(lambda array: 2) == 0
-    kept = np.ones(3)
-    assert accumulate.steal_or_copy(kept) is not kept
+def test_a_gradient_is_copied_where_a_name_holds_it_and_else_taken():
+    """In every version of Python: from 3.14 on a call may borrow the reference of a variable."""
+    named = np.ones(3)
+    assert accumulate.steal_or_copy({0: named}, 0) is not named
+    twice = np.ones(3)
+    gradients = {0: twice, 1: twice}
+    del twice
+    assert accumulate.steal_or_copy(gradients, 0) is not gradients[1]
+    address = gradients[1].__array_interface__["data"][0]
+    taken = accumulate.steal_or_copy(gradients, 1)
+    assert taken.__array_interface__["data"][0] == address
+    assert not gradients
