@@ -10,7 +10,7 @@ reading a value waits, who owns the memory. `register` adds an array type.
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from operator import mul
 from types import ModuleType
@@ -256,12 +256,28 @@ def namespace_of(array: Any) -> Any:
 
 def common_namespace(first: Any, *others: Any) -> Any:
     """The namespace that takes all these arrays: that of the first, or one that `lifts` it."""
-    found = namespace_of(first)
-    for array in others:
+    return widest(namespace_of(first), others)
+
+
+def widest(namespace: Any, arrays: Iterable[Any]) -> Any:
+    """The namespace that takes the arrays of a namespace and of these, as far as there is one."""
+    for array in arrays:
         own = namespace_of(array)
-        if takes(own, found):
-            found = own
-    return found
+        if own is not namespace:
+            namespace = joint(namespace, own) or namespace
+    return namespace
+
+
+def joint(first: Any, second: Any) -> Any:
+    """The namespace that takes the arrays of two others; None if there is none."""
+    if takes(second, first):
+        return second
+    if takes(first, second):
+        return first
+    for one, other in ((first, second), (second, first)):
+        if one is not None and one.batched and (found := one.beside(other)) is not None:
+            return found
+    return None
 
 
 def takes(namespace: Any, other: Any) -> bool:

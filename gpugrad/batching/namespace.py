@@ -21,6 +21,7 @@ from gpugrad.backend.namespace import (
     common_namespace,
     namespace_of,
     register,
+    takes,
 )
 from gpugrad.backend.special import Special
 from gpugrad.batching import axes, indexing, layers, products
@@ -81,6 +82,14 @@ class Batching(Namespace):
         self.outer_products = partial(self._apply, "outer_products", RULES["outer_products"])
         if base.checks is not None:
             self.checks = lambda op, raws: base.checks(op, tuple(map(innermost, raws)))
+
+    def beside(self, other: Any) -> Any:
+        """The namespace of batched arrays that takes those of another one; None if there is none.
+
+        So that arrays that record meet batched ones that do not, as the seeds of a Jacobian.
+        """
+        below = other.lifts if getattr(other, "batched", False) else other
+        return batched_type(below).xp if takes(below, self.lifts) else None
 
     def device_id(self, array: Any) -> tuple[str, int]:
         return self.lifts.device_id(innermost(array))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.device import device_of
-from gpugrad.backend.namespace import NAMESPACES, namespace_of
+from gpugrad.backend.namespace import namespace_of, widest
 from gpugrad.engine import hooks, versions
 from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.follow import Follower, has_moved, on_device_of
@@ -96,9 +96,9 @@ class _Lifted:
 
     def at(self, node: Node, g: Any) -> tuple[Any, Sequence[Any], Any]:
         """As in `GraphMode`."""
-        found = [NAMESPACES.get(type(one)) for one in (g if isinstance(g, tuple) else (g,))]
-        own = next((xp for xp in found if getattr(xp, "lifts", None) is not None), node.xp)
-        return own, node.values or (), node if node.y is None else node.y
+        gs = [one for one in g if one is not None] if isinstance(g, tuple) else (g,)
+        xp = widest(node.xp, gs)
+        return xp, node.values or (), node if node.y is None else node.y
 
 
 def run_backward(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 
 from gpugrad.backend.device import beside, check_same_device, device_of
-from gpugrad.backend.namespace import NAMESPACES, namespace_of, register, takes
+from gpugrad.backend.namespace import NAMESPACES, joint, namespace_of, register
 from gpugrad.engine.messages import type_name, wrong_operand
 from gpugrad.engine.modes import in_rules
 from gpugrad.engine.op import Op
@@ -122,10 +122,8 @@ def namespace_of_all(op: Op, raws: Sequence[Any]) -> Any:
             continue
         if xp is None or isinstance(first, numpy.generic):
             xp, first = own, raw  # a NumPy scalar goes where the arrays are, as in CuPy
-        elif takes(own, xp):
-            xp, first = own, raw
-        elif takes(xp, own):
-            continue
+        elif (both := joint(xp, own)) is not None:
+            xp, first = both, raw if both is own else first
         elif not isinstance(raw, numpy.generic):
             for namespace in (own, xp):
                 if namespace.checks is not None:

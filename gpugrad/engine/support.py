@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.namespace import widest
 from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.follow import has_moved, on_device_of
 from gpugrad.engine.outputs import PICK, OutputsNode
@@ -278,7 +278,7 @@ def _of_argument(node: Any, index: int, own: Any) -> Any:
         return None
 
     def make(masks: list[Any], total: Any) -> Any:
-        xp = _over(node.xp, masks)
+        xp = widest(node.xp, masks)
         if elementwise:
             results = masks
         else:
@@ -292,15 +292,6 @@ def _of_argument(node: Any, index: int, own: Any) -> Any:
         return _fit(xp, result, shape)
 
     return Support([(() if own is None else (own,), make)])
-
-
-def _over(xp: Any, masks: Sequence[Any]) -> Any:
-    """The namespace of a node, or that of masks which takes the node's arrays beside them."""
-    for mask in masks:
-        own = namespace_of(mask)
-        if own is not xp and getattr(own, "lifts", None) is not None:
-            return own
-    return xp
 
 
 def _fit(xp: Any, mask: Any, shape: Any) -> Any:
@@ -323,7 +314,7 @@ def _moved(node: Any, index: int, own: Any) -> Support | None:
         return None
 
     def moved(masks: list[Any], total: Any) -> Any:
-        xp, known = _over(node.xp, masks), iter(masks)
+        xp, known = widest(node.xp, masks), iter(masks)
         whole = [
             next(known) if outputs.get(position) else xp.full(shape, position in outputs)
             for position, shape in enumerate(shapes)
@@ -363,7 +354,7 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
     sources = [own for own in owns.values() if own is not None]
 
     def push(masks: list[Any], total: Any) -> Any:
-        xp, known = _over(node.xp, masks), iter(masks)
+        xp, known = widest(node.xp, masks), iter(masks)
         full = {
             index: next(known) if owns.get(index) else xp.full(value.shape, index in owns)
             for index, value in enumerate(values)

@@ -1,5 +1,8 @@
 """Every layer and loss of ``gg.nn``, with what it takes: `test_no_waits` misses none of them."""
 
+import numpy as np
+
+import gpugrad as gg
 from gpugrad import nn
 from gpugrad.nn import activations
 
@@ -74,3 +77,33 @@ OTHERS = {
 }  # fmt: skip
 VALUES = ("MSELoss", "L1Loss", "HuberLoss", "BCEWithLogitsLoss")
 CLASSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
+# The maker of each, and the shapes of what it takes; "whole" stands for class numbers.
+CASES = {
+    **{name: (make, (5, 2, 4)) for name, make in LAYERS.items()},
+    **{name: (make, (3, 2, *(4,) * axes)) for name, (make, axes) in WINDOWED.items()},
+    **OTHERS,
+    **{name: (getattr(nn, name), (6, 4), (6, 4)) for name in VALUES},
+    **{name: (getattr(nn, name), (6, 4), "whole") for name in CLASSES},
+}
+BATCH_SECOND = {"RNN", "LSTM", "GRU", "MultiheadAttention", "PositionalEncoding"}
+
+
+def arrays_for(name, batch=None):
+    """What a layer takes, from (0.1, 1) where losses need it; whole numbers from 0 to 3."""
+    rng = np.random.default_rng(7)
+    for shape in CASES[name][1:]:
+        if shape == "whole":
+            yield rng.integers(0, 4, 6 if batch is None else batch)
+            continue
+        if batch is not None:
+            axis = 1 if name in BATCH_SECOND else 0
+            shape = (*shape[:axis], batch, *shape[axis + 1 :])
+        yield rng.uniform(0.1, 1.0, shape) if "Loss" in name else rng.normal(0.0, 1.0, shape)
+
+
+def start(name, device, dtype="float64"):
+    """The layer, with the same parameters on every device."""
+    gg.manual_seed(3)
+    with gg.device("cpu"):
+        layer = CASES[name][0]()
+    return layer.to(dtype).to(device) if isinstance(layer, nn.Module) else layer

@@ -11,22 +11,13 @@ import math
 import numpy as np
 import pytest
 from arrays import host
-from layers import CLASSES, LAYERS, OTHERS, VALUES, WINDOWED
+from layers import CASES, arrays_for, start
 
 import gpugrad as gg
 from gpugrad import nn
 
 STEP = 1e-6
-# The maker of each, and the shapes of what it takes; "whole" stands for class numbers.
-CASES = {
-    **{name: (make, (5, 2, 4)) for name, make in LAYERS.items()},
-    **{name: (make, (3, 2, *(4,) * axes)) for name, (make, axes) in WINDOWED.items()},
-    **OTHERS,
-    **{name: (getattr(nn, name), (6, 4), (6, 4)) for name in VALUES},
-    **{name: (getattr(nn, name), (6, 4), "whole") for name in CLASSES},
-}
 EVERY = pytest.mark.parametrize("name", CASES)
-BATCH_SECOND = {"RNN", "LSTM", "GRU", "MultiheadAttention", "PositionalEncoding"}
 HALVES = {"float16": 2e-2, "bfloat16": 0.15}  # with how much they may be off
 
 
@@ -34,27 +25,6 @@ def takes_dtype(name):
     """Whether the class has parameters, and so a dtype to begin in."""
     parameters = inspect.signature(getattr(nn, name).__init__).parameters
     return "dtype" in parameters or name in ("RNN", "RNNCell")
-
-
-def arrays_for(name, batch=None):
-    """What a layer takes, from (0.1, 1) where losses need it; whole numbers from 0 to 3."""
-    rng = np.random.default_rng(7)
-    for shape in CASES[name][1:]:
-        if shape == "whole":
-            yield rng.integers(0, 4, 6 if batch is None else batch)
-            continue
-        if batch is not None:
-            axis = 1 if name in BATCH_SECOND else 0
-            shape = (*shape[:axis], batch, *shape[axis + 1 :])
-        yield rng.uniform(0.1, 1.0, shape) if "Loss" in name else rng.normal(0.0, 1.0, shape)
-
-
-def start(name, device, dtype="float64"):
-    """The layer, with the same parameters on every device."""
-    gg.manual_seed(3)
-    with gg.device("cpu"):
-        layer = CASES[name][0]()
-    return layer.to(dtype).to(device) if isinstance(layer, nn.Module) else layer
 
 
 def leaves_of(layer, inputs):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler.calls.places import Place
-from gpugrad.compiler.programs.program import Program, Value
+from gpugrad.compiler.programs.program import Program, Step, Value
 from gpugrad.compiler.recording.recorded import Recorded
 from gpugrad.compiler.recording.tape import Tape
 from gpugrad.engine.backward import run_backward
@@ -23,7 +23,7 @@ from gpugrad.engine.record import attach_node
 from gpugrad.errors import GradientError
 from gpugrad.tensor import Tensor
 
-__all__ = ["Graph", "attached", "is_freed", "recorded_backward"]
+__all__ = ["Backward", "Graph", "attached", "is_freed", "recorded_backward"]
 
 
 class Graph(NamedTuple):
@@ -57,18 +57,50 @@ def is_freed(node: Any) -> bool:
     return False
 
 
+class Backward(NamedTuple):
+    """A backward pass that was recorded, before it is known what finds the values that it reads.
+
+    ``seeds`` are the gradients of the outputs ``roots``; ``results`` those of the tensors that
+    ``targets`` find.
+    """
+
+    roots: list[int]
+    seeds: list[Value]
+    steps: list[Step]
+    targets: list[Place]
+    results: list[Value]
+
+    def graph(
+        self, finds: dict[Value, Place], constants: dict[Value, Any], outputs: list[Value]
+    ) -> Graph:
+        """The program of the pass.
+
+        What it reads of the forward pass joins the outputs, but for inputs in ``finds`` and the
+        constants.
+        """
+        own = {value for step in self.steps for value in step.results} | {*self.seeds}
+        used = [value for step in self.steps for value in step.values()] + self.results
+        foreign = [value for value in dict.fromkeys(used) if value not in own]
+        read = [value for value in foreign if value not in constants]
+        reads: list[int | Place] = []
+        for value in read:
+            if value in finds:
+                reads.append(finds[value])
+            else:
+                reads.append(len(outputs))
+                outputs.append(value)
+        known = {value: constants[value] for value in foreign if value in constants}
+        program = Program([*self.seeds, *read], known, self.steps, self.results)
+        return Graph(program, self.roots, self.targets, reads)
+
+
 def recorded_backward(
-    tape: Tape,
-    roots: Sequence[tuple[Any, int]],
-    targets: Sequence[tuple[Any, Place]],
-    finds: dict[Value, Place],
-    constants: dict[Value, Any],
-    outputs: list[Value],
-) -> Graph:
+    tape: Tape, roots: Sequence[tuple[Any, int]], targets: Sequence[tuple[Any, Place]]
+) -> Backward:
     """Record the backward pass from Tensors, with the numbers of their outputs, to targets.
 
-    ``targets`` are nodes, and what finds their tensors. What is read of the forward pass joins the
-    outputs, but for the inputs in ``finds`` and the constants.
+    ``targets`` are nodes, and what finds their tensors. The pass may meet arrays of its own, such
+    as the masks of what was not chosen.
     """
     start = len(tape.steps)
     seeds = [tape.enter(_ones(tensor._array)) for tensor, _ in roots]
@@ -80,24 +112,13 @@ def recorded_backward(
     results = [tape.lifted(gradient) for gradient, _ in reached]
     steps = tape.steps[start:]
     del tape.steps[start:]
-    own = {value for step in steps for value in step.results} | {seed.first for seed in seeds}
-    used = [value for step in steps for value in step.values()] + results
-    foreign = [value for value in dict.fromkeys(used) if value not in own]
-    read = [value for value in foreign if value not in constants]
-    reads: list[int | Place] = []
-    for value in read:
-        if value in finds:
-            reads.append(finds[value])
-        else:
-            reads.append(len(outputs))
-            outputs.append(value)
-    program = Program(
-        [*(seed.first for seed in seeds), *read],
-        {value: constants[value] for value in foreign if value in constants},
+    return Backward(
+        [number for _, number in roots],
+        [seed.first for seed in seeds],
         steps,
+        [find for _, find in reached],
         results,
     )
-    return Graph(program, [number for _, number in roots], [find for _, find in reached], reads)
 
 
 @contextmanager

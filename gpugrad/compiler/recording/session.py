@@ -33,7 +33,7 @@ from gpugrad.compiler.calls.places import (
 from gpugrad.compiler.pieces import Pieces, Programs
 from gpugrad.compiler.programs.program import Program, Value
 from gpugrad.compiler.recording.containers import check_result
-from gpugrad.compiler.recording.graph import Graph, is_freed, recorded_backward
+from gpugrad.compiler.recording.graph import Backward, is_freed, recorded_backward
 from gpugrad.compiler.recording.recorded import Recorded, records
 from gpugrad.compiler.recording.recorded_call import RecordedCall, Write, hooks_of, share
 from gpugrad.compiler.recording.scan import scan
@@ -326,8 +326,12 @@ class Session:
             step.results[0]: step.operands[0] for step in self.tape.steps if step.name == "item"
         }
         outputs += [items.get(value, value) for value, _ in self.guards or ()]
+        backward = self._backward() if self.roots else None
         constants = self._find_captured()
-        graph = self._graph(constants, outputs) if self.roots else None
+        graph = None
+        if backward is not None:
+            finds = {value: find for value, find in self.finds.items() if value not in self.drawn}
+            graph = backward.graph(finds, constants, outputs)
         used = {value for step in self.tape.steps for value in step.values()}.union(outputs)
         inputs = [value for value in self.tape.inputs if value in used and value not in constants]
         tensors = [
@@ -344,11 +348,10 @@ class Session:
             guards, self.tape.told, self.tape.pieces, False,
         )  # fmt: skip
 
-    def _graph(self, constants: dict[Value, Any], outputs: list[Value]) -> Graph:
+    def _backward(self) -> Backward:
         """The backward pass from the results that have a graph."""
         targets = [(met.node, find) for met in self.met if met.node and (find := met.find())]
-        finds = {value: find for value, find in self.finds.items() if value not in self.drawn}
-        return recorded_backward(self.tape, self.roots, targets, finds, constants, outputs)
+        return recorded_backward(self.tape, self.roots, targets)
 
     def _result(self, leaf: Any, outputs: list[Value]) -> Any:
         """What gives a leaf of the result at each call."""
