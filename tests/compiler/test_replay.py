@@ -1,5 +1,6 @@
 """Programs as Python functions: what they give, where they write, what they leave alone."""
 
+import re
 import threading
 
 import numpy as np
@@ -13,6 +14,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler.programs.passes import simplified
 from gpugrad.compiler.programs.program import VIEWS, Program, Step, Value, flat
 from gpugrad.compiler.replay import numpy_source, tail
+from gpugrad.compiler.replay import replay as replay_module
 from gpugrad.compiler.replay.replay import build
 
 F = np.dtype("f")
@@ -304,3 +306,42 @@ def test_a_change_of_a_view_that_was_a_copy(view, change, by_numpy):
     for _ in range(3):
         for got, expected in zip(f(x), function(x), strict=True):
             np.testing.assert_array_equal(got.data, expected.data)
+
+
+@pytest.mark.parametrize("rows", [8, 16, 32, 64])
+@pytest.mark.parametrize("behind", [None, "sum", "tanh"])
+def test_few_rows_times_transposed_weights_are_multiplied_the_other_way_round(rows, behind):
+    """In half of the time. What reads the product lies row by row; so does what the caller gets."""
+    rng = np.random.default_rng(rows)
+    x, w, b = (rng.normal(size=shape).astype("f") for shape in ((rows, 256), (256, 256), (256,)))
+    writer = Writer()
+    inputs = [writer.input(array) for array in (x, w, b)]
+    y = writer("matmul", inputs[0], writer("transpose", inputs[1]))
+    if behind != "sum":
+        y = writer("add", y, inputs[2])
+    program = writer.program([y if behind is None else writer(behind, y)])
+    replay = build(program)
+    (result,) = replay.run([x, w, b])
+    (expected,) = evaluated(program, [x, w, b])
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+    assert result.strides == expected.strides
+    assert (".T.dot(x0.T, " in replay.sources[-1]) == (behind != "sum")
+
+
+def test_large_results_of_functions_are_written_over_where_nobody_reads_them(monkeypatch):
+    """As a bias is added to a product; one that is read later stays as it is."""
+    monkeypatch.setattr(replay_module, "LARGE", 16)
+    x = np.random.default_rng(0).normal(size=(8, 8))
+
+    def product(w, x, read_later):
+        y = w("matmul", x, x)
+        z = w("add", w("reshape", y, (4, 16)), 1.0)
+        for _ in range(3):
+            z = w("cumsum", z, axis=1)  # which takes no memory
+        return [w("sum", z), w("sum", w("exp", y))] if read_later else w("sum", z)
+
+    _, source = steps(lambda w, x: product(w, x, False), x)
+    assert re.search(r"u_add\((v\d+), n0, out=\1\)", source)
+    _, source = steps(lambda w, x: product(w, x, True), x)
+    assert "u_add" in source
+    assert "n0, out=" not in source

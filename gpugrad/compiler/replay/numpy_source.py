@@ -19,8 +19,9 @@ from gpugrad.compiler.programs.arena import allocated, dense, packed, result_lay
 from gpugrad.compiler.programs.liveness import bytes_of, size_of, viewed
 from gpugrad.compiler.programs.program import Program, Step, Value, function_of, values_in
 from gpugrad.compiler.programs.rewriting import as_filled
+from gpugrad.compiler.replay.products import is_quicker_turned
 from gpugrad.compiler.replay.source import CHANGES, Writer, gives_several
-from gpugrad.compiler.replay.tail import BLOCK, Places, is_ufunc
+from gpugrad.compiler.replay.tail import BLOCK, Places, block_shape, is_ufunc
 from gpugrad.compiler.replay.text import CallText, make_array, make_number, make_view
 
 __all__ = ["HostWriter"]
@@ -54,6 +55,8 @@ class HostWriter(Writer):
         }
         self._in_scope = set(self.program.constants)
         self._small: set[str] = set()  # names of scratch memory, of one block
+        self._reshaped: set[Value] = set()  # views that have all that is in their memory
+        self._turned: Value | None = None  # a product that was written column by column
         self._makers: list[Any] = []  # what makes the arrays of a scope, in order
         self._numbers: dict[Any, str] = {}
         # Calls of the tail, in groups: those in one may go in blocks, so that memory that is read
@@ -108,7 +111,7 @@ class HostWriter(Writer):
         ends: dict[int, int] = {}
         shape = None
         for index in range(len(self.program.steps) - 1, self.body - 1, -1):
-            own = _block_shape(self.program.steps[index])
+            own = block_shape(self.program.steps[index])
             ends[index] = ends[index + 1] if own is not None and own == shape else index
             shape = own
         return ends
@@ -199,6 +202,8 @@ class HostWriter(Writer):
         ):
             return False
         self._layouts[value] = view
+        if step.name == "reshape" and (base in self._reshaped or base is self.root[base]):
+            self._reshaped.add(value)
         if base not in self._in_scope or not self._may_stay(value):
             return False
         name = self._named(value, "v")
@@ -215,22 +220,27 @@ class HostWriter(Writer):
         operands = [self._operand(operand, dtype) for operand in step.operands]
         name = f"u_{step.name}"
         self.globals[name] = getattr(np, step.name)
+        arrays = [self._layout(one) for one in dict.fromkeys(step.values()) if one.ndim]
+        turned = any(one is self._turned for one in step.values())
+        layout = result_layout([] if turned else arrays, value.shape, value.dtype)
         if not self._may_stay(value):
+            if turned:
+                operands.append("order='C'")
+            elif (spare := self._spare_variable(index, step, layout)) is not None:
+                operands.append(f"out={self.names[spare]}")
             self.lines.append(f"{self._named(value, 'v')} = {name}({', '.join(operands)})")
             self.fresh.add(value)
             return True
         if value in self.direct:
             self.names[value] = f"out{self.direct[value]}"
         else:
-            arrays = [self._layout(one) for one in dict.fromkeys(step.values()) if one.ndim]
-            layout = result_layout(arrays, value.shape, value.dtype)
             spare = self._spare(index, step, layout)
             if spare is None:
                 self._place(value, layout, self._is_scratch(index, value))
             else:
                 self._take_over(value, spare)
         out = self.names[value]
-        self._call(index, CallText(index, name, operands, out, _block_shape(step)))
+        self._call(index, CallText(index, name, operands, out, block_shape(step)))
         return True
 
     def tail_calls(self) -> list[str]:
@@ -279,24 +289,40 @@ class HostWriter(Writer):
     def _is_scratch(self, index: int, value: Value) -> bool:
         """Whether a result is read by calls alone that go in blocks together with its own."""
         end = self._ends.get(index, index)
-        is_large = index >= self.body and _block_shape(self.program.steps[index]) is not None
+        is_large = index >= self.body and block_shape(self.program.steps[index]) is not None
         return is_large and self.last[value] <= end
 
     def _spare(self, index: int, step: Step, layout: np.ndarray) -> Value | None:
-        """An operand in whose memory the result fits, and which is not read any more."""
+        """An operand in whose planned memory the result fits, and which is not read any more."""
         for value in step.values():
             root = self.root[value]
-            if root not in self._blocks or self.last[root] != index or value not in self._in_scope:
+            if root not in self._blocks or value not in self._in_scope:
                 continue
             if self.names[root] in self._small and not self._is_scratch(index, step.results[0]):
                 continue
-            own = self._layout(value)
-            same = own.shape == layout.shape and own.strides == layout.strides
-            if not same or own.dtype != layout.dtype or not own.flags.writeable:
-                continue
-            if all(other is value or self.root[other] is not root for other in step.values()):
+            if self._is_spare(index, step, value, layout) and self._layout(value).flags.writeable:
                 return value
         return None
+
+    def _spare_variable(self, index: int, step: Step, layout: np.ndarray) -> Value | None:
+        """As `_spare`, of memory that is not planned and that nobody gets."""
+        if self.root[step.results[0]] in self._given:
+            return None
+        for value in step.values():
+            root = self.root[value]
+            whole = value is root or value in self._reshaped
+            if whole and root in self.fresh and self._is_spare(index, step, value, layout):
+                return value
+        return None
+
+    def _is_spare(self, index: int, step: Step, value: Value, layout: np.ndarray) -> bool:
+        """Whether an operand has the layout of the result, and its memory is read last here."""
+        root, own = self.root[value], self._layout(value)
+        return (
+            self.last[root] == index
+            and (own.shape, own.strides, own.dtype) == (layout.shape, layout.strides, layout.dtype)
+            and all(one is value or self.root[one] is not root for one in step.values())
+        )
 
     def _product(self, index: int, step: Step) -> bool:
         a, b = step.operands
@@ -305,10 +331,30 @@ class HostWriter(Writer):
             return False
         if not (a.dtype is b.dtype is value.dtype) or value.dtype not in (SINGLE, DOUBLE):
             return False
+        if step.name == "matmul" and self._goes_turned(index, step):
+            self._turned = value
+            self._place(value, dense(value.shape[::-1], value.dtype).T)
+            arguments = [f"{self.text(a)}.T", f"{self.names[value]}.T"]
+            self._call(index, CallText(index, f"{self.text(b)}.T.dot", arguments))
+            return True
         turned = ".T" if step.name == "transposed_matmul" else ""
         # The method: numpy.dot looks for another library's first, in Python.
         self._into(index, value, f"{self.text(a)}{turned}.dot", [self.text(b)], [])
         return True
+
+    def _goes_turned(self, index: int, step: Step) -> bool:
+        """Whether a product is to be computed as the transpose of that of the transposes.
+
+        The step behind it, which alone reads it, writes row by row again.
+        """
+        a, b = step.operands
+        (value,) = step.results
+        behind = self.program.steps[index + 1 : index + 2]
+        if value in self.direct or not self._may_stay(value) or self.last[value] != index + 1:
+            return False
+        if not behind or not is_ufunc(behind[0]) or behind[0].results[0].shape != value.shape:
+            return False
+        return is_quicker_turned(self._layout(a), self._layout(b))
 
     def _sum_of_rows(self, index: int, step: Step) -> bool:
         """As `gpugrad.backend.sums.sum_of_rows` does of few dense rows."""
@@ -446,15 +492,6 @@ class HostWriter(Writer):
         self._layouts[value] = self._layouts[operand]
         self._in_scope.add(value)
         self.names[value] = self.names[operand]
-
-
-def _block_shape(step: Step) -> Any:
-    """The shape of a ufunc's result, if it is large and its operands have it; else None."""
-    if not is_ufunc(step):
-        return None
-    (value,) = step.results
-    whole = all(one.shape in ((), value.shape) for one in step.values())
-    return value.shape if whole and size_of(value) >= 2 * BLOCK else None
 
 
 def _has_axes(operand: Any) -> bool:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.compiler.programs.liveness import roots
+from gpugrad.compiler.programs.liveness import roots, size_of
 from gpugrad.compiler.programs.program import Program, Step, Value, is_elementwise
 
-__all__ = ["BLOCK", "UNKNOWN", "Places", "in_blocks", "is_ufunc", "tail_of"]
+__all__ = ["BLOCK", "UNKNOWN", "Places", "block_shape", "in_blocks", "is_ufunc", "tail_of"]
 
 # For each out the number of the input that it is, -1 for another array, UNKNOWN for the array of
 # several inputs, or None.
@@ -33,6 +33,15 @@ def is_ufunc(step: Step) -> bool:
     return (
         is_elementwise(step.name) and step.name not in ("where", "astype") and not step.parameters
     )
+
+
+def block_shape(step: Step) -> Any:
+    """The shape of a ufunc's result, if it is large and its operands have it; else None."""
+    if not is_ufunc(step):
+        return None
+    (value,) = step.results
+    whole = all(one.shape in ((), value.shape) for one in step.values())
+    return value.shape if whole and size_of(value) >= 2 * BLOCK else None
 
 
 def is_call(step: Step) -> bool:
