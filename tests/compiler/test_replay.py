@@ -15,6 +15,7 @@ from gpugrad.compiler.programs.passes import simplified
 from gpugrad.compiler.programs.program import VIEWS, Program, Step, Value, flat
 from gpugrad.compiler.replay import numpy_source, tail
 from gpugrad.compiler.replay import replay as replay_module
+from gpugrad.compiler.replay.extremes import LEAST, beside_row
 from gpugrad.compiler.replay.replay import build
 
 F = np.dtype("f")
@@ -345,3 +346,34 @@ def test_large_results_of_functions_are_written_over_where_nobody_reads_them(mon
     _, source = steps(lambda w, x: product(w, x, True), x)
     assert "u_add" in source
     assert "n0, out=" not in source
+
+
+SPECIAL = [0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1e-45, 1.0, -1.0]
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+def test_extremes_of_large_arrays_and_a_number_are_those_of_numpy(name, dtype):
+    """Bit by bit, in any order of memory, in place or not: with gaps, they are NumPy's own."""
+    ufunc, bits = getattr(np, name), f"i{np.dtype(dtype).itemsize}"
+    array = np.resize(np.array(SPECIAL, dtype), (7, 50, 300))
+    orders = [array, array.transpose(2, 0, 1), array[::-1], array[:, :, ::2], array.reshape(-1)]
+    for x in orders:
+        for number in (0.0, -0.0, 6.0, np.nan):
+            number = np.array(number, dtype)
+            expected = ufunc(x, number)
+            result = beside_row(ufunc, x, number)
+            assert result.strides == np.empty_like(x).strides
+            np.testing.assert_array_equal(result.view(bits), expected.view(bits))
+            own = x.copy(order="K")
+            assert beside_row(ufunc, own, number, own) is own
+            np.testing.assert_array_equal(own.view(bits), expected.view(bits))
+
+
+def test_a_relu_of_a_large_array_meets_a_row():
+    x = np.resize(np.array(SPECIAL, "f"), (LEAST // 64, 64))
+    for y in (x, x.T):
+        _, source = steps(lambda w, x: w("sum", w("maximum", w("add", x, 1.0), 0)), y)
+        assert "row_maximum(v" in source
+    _, source = steps(lambda w, x: w("sum", w("maximum", w("add", x, 1.0), 0)), x[1:])
+    assert "row_maximum" not in source

@@ -19,6 +19,7 @@ from gpugrad.compiler.programs.arena import allocated, dense, packed, result_lay
 from gpugrad.compiler.programs.liveness import bytes_of, size_of, viewed
 from gpugrad.compiler.programs.program import Program, Step, Value, function_of, values_in
 from gpugrad.compiler.programs.rewriting import as_filled
+from gpugrad.compiler.replay.extremes import beside_row, meets_number
 from gpugrad.compiler.replay.products import is_quicker_turned
 from gpugrad.compiler.replay.source import CHANGES, Writer, gives_several
 from gpugrad.compiler.replay.tail import BLOCK, Places, block_shape, is_ufunc
@@ -218,8 +219,10 @@ class HostWriter(Writer):
         others = {one.dtype for one in step.values() if not one.weak}
         dtype = others.pop() if len(others) == 1 else None
         operands = [self._operand(operand, dtype) for operand in step.operands]
-        name = f"u_{step.name}"
-        self.globals[name] = getattr(np, step.name)
+        name, function = f"u_{step.name}", getattr(np, step.name)
+        if index < self.body and meets_number(step) and operands[1] in self._numbers.values():
+            name, function = f"row_{step.name}", partial(beside_row, function)
+        self.globals[name] = function
         arrays = [self._layout(one) for one in dict.fromkeys(step.values()) if one.ndim]
         turned = any(one is self._turned for one in step.values())
         layout = result_layout([] if turned else arrays, value.shape, value.dtype)
@@ -239,8 +242,7 @@ class HostWriter(Writer):
                 self._place(value, layout, self._is_scratch(index, value))
             else:
                 self._take_over(value, spare)
-        out = self.names[value]
-        self._call(index, CallText(index, name, operands, out, block_shape(step)))
+        self._call(index, CallText(index, name, operands, self.names[value], block_shape(step)))
         return True
 
     def tail_calls(self) -> list[str]:

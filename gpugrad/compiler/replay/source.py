@@ -43,8 +43,9 @@ CHANGES = {
 }
 # Beside elementwise steps, those whose result is new memory: it may be changed in place.
 NEW = frozenset((
-    "copy", "empty", "empty_like", "full", "full_like", "matmul", "max", "min", "ones", "ones_like",
-    "own", "prod", "scatter", "sum", "transposed_matmul", "zeros", "zeros_like", *CHANGES,
+    "convolution", "convolution_transpose", "copy", "empty", "empty_like", "full", "full_like",
+    "matmul", "max", "min", "ones", "ones_like", "own", "prod", "scatter", "sum",
+    "transposed_matmul", "zeros", "zeros_like", *CHANGES,
 ))  # fmt: skip
 # Steps that are written without a call of a function.
 INLINE = {
